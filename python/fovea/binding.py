@@ -1,0 +1,251 @@
+# Part of the Fovea project, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Loads one compiled kernel and calls it on numpy arrays through the C ABI.
+
+From a shared library and the JSON description beside it to a Python callable. Arrays are described
+to the kernel by DLTensor structures that point into them: nothing is copied, any strides are passed
+on. Must not be asked to convert: an array of another dtype, device or byte order is refused.
+"""
+
+import ctypes
+import enum
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+class Status(enum.IntEnum):
+    """What a call into the runtime answers (fovea_status)."""
+
+    OK = 0
+    INVALID_ARGUMENT = 1
+    DTYPE = 2
+    RANK = 3
+    SHAPE = 4
+    STRIDE = 5
+    OVERLAP = 6
+    ALIGNMENT = 7
+    DEVICE = 8
+    ABI_VERSION = 9
+    UNSUPPORTED_ISA = 10
+    OUT_OF_MEMORY = 11
+    WORKSPACE_TOO_SMALL = 12
+    CUDA = 13
+    INTERNAL = 14
+
+
+class Error(RuntimeError):
+    """The runtime refused a call: `status` says what kind of refusal, the text says why."""
+
+    def __init__(self, status: int, message: str) -> None:
+        known = status in Status.__members__.values()
+        self.status = Status(status) if known else status
+        label = Status(status).name.lower() if known else f"status {status}"
+        super().__init__(f"{label}: {message}" if message else label)
+
+
+class _DataType(ctypes.Structure):
+    _fields_ = [("code", ctypes.c_uint8), ("bits", ctypes.c_uint8), ("lanes", ctypes.c_uint16)]
+
+
+class _Tensor(ctypes.Structure):
+    """DLTensor of dlpack.h."""
+
+    _fields_ = [
+        ("data", ctypes.c_void_p),
+        ("device_type", ctypes.c_int32),
+        ("device_id", ctypes.c_int32),
+        ("ndim", ctypes.c_int32),
+        ("dtype", _DataType),
+        ("shape", ctypes.POINTER(ctypes.c_int64)),
+        ("strides", ctypes.POINTER(ctypes.c_int64)),
+        ("byte_offset", ctypes.c_uint64),
+    ]
+
+
+_CPU_DEVICE = 1  # kDLCPU
+
+# DLPack's (code, bits) of each dtype, under the name that specs use, and numpy's name for it
+# (bf16 is an extension of numpy, provided by ml_dtypes, and known here by its name alone).
+_DTYPES = {
+    "i8": ("int8", (0, 8)),
+    "i16": ("int16", (0, 16)),
+    "i32": ("int32", (0, 32)),
+    "i64": ("int64", (0, 64)),
+    "u8": ("uint8", (1, 8)),
+    "bool": ("bool", (6, 8)),
+    "f16": ("float16", (2, 16)),
+    "f32": ("float32", (2, 32)),
+    "f64": ("float64", (2, 64)),
+    "bf16": ("bfloat16", (4, 16)),
+}
+_DLPACK_OF_NUMPY = dict(_DTYPES.values())
+
+
+def _describe(name: str, array: np.ndarray, writes: bool) -> _Tensor:
+    """The DLTensor of an array. The array must outlive it."""
+    code = _DLPACK_OF_NUMPY.get(array.dtype.name)
+    if code is None or not array.dtype.isnative:
+        raise TypeError(f"argument '{name}' has dtype {array.dtype}, which kernels do not take")
+    if writes and not array.flags.writeable:
+        raise ValueError(f"argument '{name}' is written by the kernel, but the array is read-only")
+    size = array.itemsize
+    if any(stride % size for stride in array.strides):
+        raise ValueError(f"argument '{name}' has strides that are no multiple of its item size")
+    rank = array.ndim
+    extents = (ctypes.c_int64 * (2 * rank or 1))(
+        *array.shape, *(stride // size for stride in array.strides)
+    )
+    shape = ctypes.cast(extents, ctypes.POINTER(ctypes.c_int64))
+    strides = ctypes.cast(
+        ctypes.addressof(extents) + rank * ctypes.sizeof(ctypes.c_int64),
+        ctypes.POINTER(ctypes.c_int64),
+    )
+    data = array.__array_interface__["data"][0]
+    tensor = _Tensor(data, _CPU_DEVICE, 0, rank, _DataType(*code, 1), shape, strides, 0)
+    tensor.extents = extents  # `strides` is an address inside it, which keeps nothing alive
+    return tensor
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One tensor of a kernel. Extents are numbers, or symbols that must agree among the tensors."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+    role: str  # input, output or inout
+    optional: bool
+
+
+@dataclass(frozen=True)
+class _Parameter:
+    name: str
+    default: int | None
+
+
+class Context:
+    """The threads that calls run on; made by Kernel.create_context, freed with the object."""
+
+    def __init__(self, runtime: ctypes.CDLL, threads: int) -> None:
+        self._runtime = runtime
+        self.handle = ctypes.c_void_p()
+        _check(runtime, runtime.fovea_context_create(threads, ctypes.byref(self.handle)))
+
+    @property
+    def threads(self) -> int:
+        return self._runtime.fovea_context_threads(self.handle)
+
+    def __del__(self) -> None:
+        self._runtime.fovea_context_destroy(self.handle)
+
+
+class Kernel:
+    """A compiled kernel: call it with its arguments by name.
+
+    Tensors are numpy arrays (None leaves an optional one out), integer parameters are ints.
+    `context` names the threads to run on; without it the runtime's default context is used.
+    The kernel's results are in the output and inout arrays when the call returns.
+    """
+
+    def __init__(self, library: ctypes.CDLL, description: dict[str, Any]) -> None:
+        self.name: str = description["name"]
+        self.arguments = tuple(
+            Argument(
+                entry["name"],
+                entry["dtype"],
+                tuple(entry["shape"]),
+                entry["role"],
+                entry.get("optional", False),
+            )
+            for entry in description["arguments"]
+        )
+        self._parameters = tuple(
+            _Parameter(entry["name"], entry.get("default"))
+            for entry in description.get("parameters", [])
+        )
+        self._names = {entry.name for entry in (*self.arguments, *self._parameters)}
+        self._library = library
+        fields = [
+            ("size", ctypes.c_size_t),
+            ("context", ctypes.c_void_p),
+            ("workspace", ctypes.c_void_p),
+            ("workspace_size", ctypes.c_size_t),
+            *((parameter.name, ctypes.c_int64) for parameter in self._parameters),
+        ]
+        self._options = type(f"{self.name}_options", (ctypes.Structure,), {"_fields_": fields})
+        self._entry = library[self.name]
+        self._entry.restype = ctypes.c_int32
+        self._entry.argtypes = [ctypes.c_void_p] * (len(self.arguments) + 1)
+
+    def create_context(self, threads: int = 0) -> Context:
+        """A context with that many threads; 0 stands for the processors of this process."""
+        return Context(self._library, threads)
+
+    def __call__(
+        self, *, context: Context | None = None, **values: np.ndarray | int | None
+    ) -> None:
+        unknown = values.keys() - self._names
+        if unknown:
+            raise TypeError(f"{self.name} has no argument '{min(unknown)}'; it has: {self}")
+        tensors = [self._tensor(argument, values) for argument in self.arguments]
+        options = self._options(
+            ctypes.sizeof(self._options),
+            context.handle if context is not None else None,
+            None,
+            0,
+            *(self._parameter(parameter, values) for parameter in self._parameters),
+        )
+        pointers = [None if tensor is None else ctypes.addressof(tensor) for tensor in tensors]
+        _check(self._library, self._entry(*pointers, ctypes.addressof(options)))
+
+    def __str__(self) -> str:
+        tensors = (
+            f"{argument.name}: {argument.dtype}[{', '.join(map(str, argument.shape))}]"
+            for argument in self.arguments
+        )
+        return ", ".join((*tensors, *(f"{p.name}: int" for p in self._parameters)))
+
+    def _tensor(self, argument: Argument, values: dict[str, Any]) -> _Tensor | None:
+        array = values.get(argument.name)
+        if array is None:
+            if argument.optional:
+                return None
+            raise TypeError(f"{self.name} needs argument '{argument.name}'")
+        if not isinstance(array, np.ndarray):
+            raise TypeError(f"argument '{argument.name}' is {type(array)}, not a numpy array")
+        return _describe(argument.name, array, argument.role != "input")
+
+    def _parameter(self, parameter: _Parameter, values: dict[str, Any]) -> int:
+        value = values.get(parameter.name, parameter.default)
+        if value is None:
+            raise TypeError(f"{self.name} needs parameter '{parameter.name}'")
+        return value
+
+
+def load(library: str | os.PathLike[str]) -> Kernel:
+    """Loads NAME.so, described by NAME.json beside it."""
+    path = Path(library).resolve()
+    description = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    loaded = ctypes.CDLL(os.fspath(path))
+    # The runtime is a part of the library, or a library that it needs: either way its functions
+    # are found through it.
+    loaded.fovea_last_error.restype = ctypes.c_char_p
+    loaded.fovea_last_error.argtypes = []
+    loaded.fovea_context_create.restype = ctypes.c_int32
+    loaded.fovea_context_create.argtypes = [ctypes.c_int64, ctypes.POINTER(ctypes.c_void_p)]
+    loaded.fovea_context_destroy.restype = None
+    loaded.fovea_context_destroy.argtypes = [ctypes.c_void_p]
+    loaded.fovea_context_threads.restype = ctypes.c_int64
+    loaded.fovea_context_threads.argtypes = [ctypes.c_void_p]
+    return Kernel(loaded, description)
+
+
+def _check(runtime: ctypes.CDLL, status: int) -> None:
+    if status != Status.OK:
+        raise Error(status, runtime.fovea_last_error().decode("utf-8", "replace"))
