@@ -4,7 +4,6 @@
 
 // Contexts: how many threads, whose threads, which instruction sets.
 
-#define _GNU_SOURCE
 #include "Internal.h"
 
 #include <sched.h>

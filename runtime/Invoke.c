@@ -18,7 +18,7 @@ static fovea_status chooseVariant(const fovea_kernel *Kernel,
   int32_t First = 0;
   if (Context->IsaVariant[0])
     while (First != Kernel->num_variants &&
-           strcmp(Kernel->variants[First].isa, Context->IsaVariant))
+           strcmp(Kernel->variants[First].isa, Context->IsaVariant) != 0)
       ++First;
   for (int32_t I = First; I < Kernel->num_variants; ++I)
     if (!(Kernel->variants[I].features & ~Context->Features)) {
@@ -110,8 +110,8 @@ static fovea_status run(const fovea_kernel *Kernel,
                    fovea_status_name((fovea_status)Status));
 }
 
-fovea_status fovea_invoke(const fovea_kernel *kernel,
-                          const DLTensor *const *args, const void *options) {
+static fovea_status invoke(const fovea_kernel *Kernel,
+                           const DLTensor *const *Args, const void *Options) {
   fovea_view Views[FOVEA_MAX_ARGS];
   FoveaRegion Regions[FOVEA_MAX_ARGS];
   int64_t Symbols[FOVEA_MAX_SYMBOLS];
@@ -121,23 +121,37 @@ fovea_status fovea_invoke(const fovea_kernel *kernel,
   void *Workspace;
   bool Owned;
 
+  fovea_status Status = foveaCheckKernel(Kernel);
+  if (Status != FOVEA_OK)
+    return Status;
+  Status = foveaReadOptions(Kernel, Options, &Call);
+  if (Status != FOVEA_OK)
+    return Status;
+  Status = foveaCheckArgs(Kernel, Args, Views, Symbols, Regions);
+  if (Status != FOVEA_OK)
+    return Status;
+  Status = chooseVariant(Kernel, Call.Context, &Variant);
+  if (Status != FOVEA_OK)
+    return Status;
+  Status = findWorkspaceSize(Kernel, Variant, Symbols, &Call, &Size);
+  if (Status != FOVEA_OK)
+    return Status;
+  Status = getWorkspace(Kernel, Size, &Call, Regions, &Workspace, &Owned);
+  if (Status != FOVEA_OK)
+    return Status;
+
+  fovea_frame Frame = {Call.Context, Symbols,   Call.Params,
+                       Views,        Workspace, Call.Context->Threads};
+  Status = run(Kernel, Variant, &Frame);
+  if (Owned)
+    free(Workspace);
+  return Status;
+}
+
+fovea_status fovea_invoke(const fovea_kernel *kernel,
+                          const DLTensor *const *args, const void *options) {
   int SavedErrno = errno;
-  fovea_status Status;
-  if ((Status = foveaCheckKernel(kernel)) == FOVEA_OK &&
-      (Status = foveaReadOptions(kernel, options, &Call)) == FOVEA_OK &&
-      (Status = foveaCheckArgs(kernel, args, Views, Symbols, Regions)) ==
-          FOVEA_OK &&
-      (Status = chooseVariant(kernel, Call.Context, &Variant)) == FOVEA_OK &&
-      (Status = findWorkspaceSize(kernel, Variant, Symbols, &Call, &Size)) ==
-          FOVEA_OK &&
-      (Status = getWorkspace(kernel, Size, &Call, Regions, &Workspace,
-                             &Owned)) == FOVEA_OK) {
-    fovea_frame Frame = {Call.Context, Symbols,   Call.Params,
-                         Views,        Workspace, Call.Context->Threads};
-    Status = run(kernel, Variant, &Frame);
-    if (Owned)
-      free(Workspace);
-  }
+  fovea_status Status = invoke(kernel, args, options);
   errno = SavedErrno;
   return Status;
 }

@@ -16,7 +16,6 @@
 // in rows, then sleep on Signal. A waking thread wakes two more while there are
 // tickets, so that the caller pays for one system call only.
 
-#define _GNU_SOURCE
 #include "FloatEnv.h"
 #include "Internal.h"
 

@@ -77,7 +77,9 @@ fovea_status foveaReadOptions(const fovea_kernel *Kernel, const void *Options,
   // The threads are the context's, not the caller's: const means that the call
   // changes nothing that can be seen.
   Call->Context = (fovea_context *)Head.context;
-  if (!Call->Context && !(Call->Context = fovea_default_context()))
+  if (!Call->Context)
+    Call->Context = fovea_default_context();
+  if (!Call->Context)
     return FOVEA_ERROR_OUT_OF_MEMORY;
   Call->Workspace = Head.workspace;
   Call->WorkspaceSize = Head.workspace_size;
@@ -276,7 +278,8 @@ static fovea_status checkTensor(const Subject *S, int64_t *Symbols,
   if (Status != FOVEA_OK)
     return Status;
   bool Empty;
-  if ((Status = checkShape(S, Symbols, SeenIn, &Empty)) != FOVEA_OK)
+  Status = checkShape(S, Symbols, SeenIn, &Empty);
+  if (Status != FOVEA_OK)
     return Status;
   readStrides(S, Empty, View->strides);
   if (Empty) {
@@ -286,7 +289,8 @@ static fovea_status checkTensor(const Subject *S, int64_t *Symbols,
   if (!S->Tensor->data)
     return failArg(S, FOVEA_ERROR_INVALID_ARGUMENT,
                    "its data is NULL but it is not empty");
-  if ((Status = findRegion(S, View->strides, Region)) != FOVEA_OK)
+  Status = findRegion(S, View->strides, Region);
+  if (Status != FOVEA_OK)
     return Status;
   View->data = (char *)S->Tensor->data + S->Tensor->byte_offset;
   return FOVEA_OK;

@@ -445,6 +445,41 @@ TEST(Fork, FromInsideATask) {
   EXPECT_EQ(Good, 6);
 }
 
+TEST(Fork, WorkerThatForkedEnds) {
+  // Ends the process with the thread, if armed.
+  struct ExitWithThread {
+    bool Armed = false;
+    ~ExitWithThread() {
+      if (Armed)
+        _exit(7);
+    }
+  };
+  Context C(2);
+  std::atomic<bool> Done{false};
+  int Status = -1;
+  parallelFor(C, 2, [&](int64_t, int64_t, int64_t Worker) {
+    if (Worker == 0) {
+      for (int I = 0; I != 20000 && !Done; ++I)
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      return;
+    }
+    fflush(nullptr);
+    pid_t Child = fork();
+    if (Child == 0) {
+      // The pool's thread is all of this process; when the task returns it has
+      // nothing left to do.
+      static thread_local ExitWithThread AtThreadEnd;
+      AtThreadEnd.Armed = true;
+      alarm(10);
+      return;
+    }
+    waitpid(Child, &Status, 0);
+    Done = true;
+  });
+  EXPECT_TRUE(Done);
+  EXPECT_TRUE(WIFEXITED(Status) && WEXITSTATUS(Status) == 7) << Status;
+}
+
 int main(int Argc, char **Argv) {
   if (Argc == 2 && std::string(Argv[1]) == "--print-default-threads") {
     printf("%lld\n", (long long)fovea_context_threads(fovea_default_context()));

@@ -212,6 +212,9 @@ TEST_F(Validate, TooManyElements) {
   // An extent of 0 anywhere makes the product 0.
   Tensor Empty(nullptr, {INT64_C(1) << 40, 0}, {INT64_C(1) << 40, 1});
   EXPECT_EQ(Big.invoke({Empty}), FOVEA_OK);
+  Big.Args[0] = arg("x", FOVEA_INPUT, {sym(0), sym(0), sym(1)});
+  Tensor Late(nullptr, {INT64_C(1) << 40, INT64_C(1) << 40, 0}, {0, 0, 0});
+  EXPECT_EQ(Big.invoke({Late}), FOVEA_OK);
 }
 
 TEST_F(Validate, StridesPastTheAddressSpace) {
@@ -326,6 +329,9 @@ TEST_F(Validate, InoutOverlaps) {
       Apart(Buffer.data() + 4, {2}, {1});
   EXPECT_EQ(Cache.invoke({New, C}), FOVEA_ERROR_OVERLAP);
   EXPECT_EQ(Cache.invoke({Apart, C}), FOVEA_OK);
+  std::swap(Cache.Args[0], Cache.Args[1]);
+  EXPECT_EQ(Cache.invoke({C, New}), FOVEA_ERROR_OVERLAP);
+  EXPECT_EQ(Cache.invoke({C, Apart}), FOVEA_OK);
 }
 
 TEST_F(Validate, PackedSlicesAreApart) {
