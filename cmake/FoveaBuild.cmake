@@ -67,6 +67,7 @@ function(fovea_add_unit_test name)
   if(NOT ARG_NO_MLIR)
     target_link_libraries(${name} PRIVATE fovea_mlir)
     target_precompile_headers(${name} REUSE_FROM fovea_pch)
+    set_target_properties(${name} PROPERTIES COMPILE_OPTIONS -fPIC)
   endif()
   set_target_properties(${name} PROPERTIES
     RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/test/unit)

@@ -1,0 +1,290 @@
+// Part of the Fovea project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information. SPDX-License-Identifier:
+// Apache-2.0 WITH LLVM-exception
+
+// attn-cpu-lower-merge: attn.merge and attn.finalize on memref states acc^T
+// [E][L], max [L], sum [L] become vector, scf and memref operations. A
+// row-major O is written through transpositions in registers, and converted to
+// its element type as it is stored. It must not be asked about tensors or about
+// a state in another layout; it says so.
+
+#include "compiler/CPU/Passes.h"
+#include "compiler/CPU/VectorMath.h"
+#include "dialects/attn/IR/AttnOps.h"
+
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+
+#include <limits>
+#include <numeric>
+
+using namespace mlir;
+using namespace fovea::attn;
+using namespace fovea::cpu;
+
+namespace fovea {
+#define GEN_PASS_DEF_LOWERMERGE
+#include "compiler/CPU/Passes.h.inc"
+} // namespace fovea
+
+using Values = SmallVector<Value>;
+
+static constexpr double infinity = std::numeric_limits<double>::infinity();
+
+static MemRefType memrefOf(Value value) {
+  return cast<MemRefType>(value.getType());
+}
+
+namespace {
+
+/// A state's lanes, taken `width` at a time.
+class StateEmitter {
+public:
+  StateEmitter(Operation *op, Value acc)
+      : b(op), loc(op->getLoc()), columns(memrefOf(acc).getDimSize(0)),
+        lanes(memrefOf(acc).getDimSize(1)),
+        // 64 bytes at most; a target with shorter vectors splits them.
+        width(std::gcd(
+            lanes, int64_t(64 / (memrefOf(acc).getElementTypeBitWidth() / 8)))),
+        vectorType(VectorType::get({width}, memrefOf(acc).getElementType())),
+        math(b, loc, vectorType) {}
+
+  void emitMerge(MergeOp op);
+  void emitFinalize(FinalizeOp op);
+
+private:
+  Value index(int64_t value) {
+    return arith::ConstantIndexOp::create(b, loc, value);
+  }
+  Value load(Value memref, Values indices, int64_t lane) {
+    indices.push_back(index(lane));
+    return vector::LoadOp::create(b, loc, vectorType, memref, indices);
+  }
+  void store(Value value, Value memref, Values indices, int64_t lane) {
+    indices.push_back(index(lane));
+    vector::StoreOp::create(b, loc, value, memref, indices);
+  }
+  void forEachColumn(int64_t from, int64_t to, int64_t step,
+                     function_ref<void(Value)> body) {
+    if (from == to)
+      return;
+    scf::ForOp::create(b, loc, index(from), index(to), index(step),
+                       ValueRange(),
+                       [&](OpBuilder &, Location, Value column, ValueRange) {
+                         OpBuilder::InsertionGuard guard(b);
+                         b.setInsertionPointToStart(column.getParentBlock());
+                         body(column);
+                         scf::YieldOp::create(b, loc);
+                       });
+  }
+  /// m, or 0 for a row without keys, so that m - m is never NaN (rule M2).
+  Value subtrahend(Value max) {
+    return math.select(math.equal(max, math.constant(-infinity)),
+                       math.constant(0.0), max);
+  }
+  Values transpose(Values rows);
+  void storeConverted(Value value, Value memref, Values indices);
+  void storeTile(Value acc, Value output, int64_t lane,
+                 function_ref<Value(Value)> normalise);
+
+  OpBuilder b;
+  Location loc;
+  int64_t columns, lanes, width;
+  VectorType vectorType;
+  FloatBuilder math;
+};
+
+} // namespace
+
+void StateEmitter::emitMerge(MergeOp op) {
+  for (int64_t lane = 0; lane < lanes; lane += width) {
+    Value max = load(op.getMax(), {}, lane),
+          otherMax = load(op.getOtherMax(), {}, lane);
+    Value newMax = math.maxOrSecond(otherMax, max);
+    Value base = subtrahend(newMax);
+    Value weight = math.expNonPositive(math.sub(max, base));
+    Value otherWeight = math.expNonPositive(math.sub(otherMax, base));
+    auto merged = [&](Value x, Value other) {
+      return math.fma(x, weight, math.mul(other, otherWeight));
+    };
+    store(newMax, op.getMax(), {}, lane);
+    store(merged(load(op.getSum(), {}, lane), load(op.getOtherSum(), {}, lane)),
+          op.getSum(), {}, lane);
+    forEachColumn(0, columns, 1, [&](Value column) {
+      store(merged(load(op.getAcc(), {column}, lane),
+                   load(op.getOtherAcc(), {column}, lane)),
+            op.getAcc(), {column}, lane);
+    });
+  }
+}
+
+/// Rows of a square matrix to its columns: log2(n) stages that exchange
+/// off-diagonal blocks, two shuffles per pair of rows.
+Values StateEmitter::transpose(Values rows) {
+  int64_t n = rows.size();
+  for (int64_t distance = n / 2; distance > 0; distance /= 2) {
+    SmallVector<int64_t> low, high;
+    for (int64_t lane = 0; lane < n; ++lane) {
+      bool upper = lane & distance;
+      low.push_back(upper ? n + lane - distance : lane);
+      high.push_back(upper ? n + lane : lane + distance);
+    }
+    for (int64_t row = 0; row < n; ++row) {
+      if (row & distance)
+        continue;
+      Value first = rows[row], second = rows[row + distance];
+      rows[row] = vector::ShuffleOp::create(b, loc, first, second, low);
+      rows[row + distance] =
+          vector::ShuffleOp::create(b, loc, first, second, high);
+    }
+  }
+  return rows;
+}
+
+/// Stores a scalar or a vector (along the last dimension) in memref's type.
+void StateEmitter::storeConverted(Value value, Value memref, Values indices) {
+  Type element = memrefOf(memref).getElementType(), type = element;
+  auto vector = dyn_cast<VectorType>(value.getType());
+  if (vector)
+    type = vector.cloneWith(std::nullopt, element);
+  if (type != value.getType()) {
+    if (element.getIntOrFloatBitWidth() < vectorType.getElementTypeBitWidth())
+      value = arith::TruncFOp::create(b, loc, type, value);
+    else
+      value = arith::ExtFOp::create(b, loc, type, value);
+  }
+  if (vector)
+    vector::StoreOp::create(b, loc, value, memref, indices);
+  else
+    memref::StoreOp::create(b, loc, value, memref, indices);
+}
+
+/// output[lane + l][e] = normalise(acc[e][lane + l]) for all e, l in [0,
+/// width).
+void StateEmitter::storeTile(Value acc, Value output, int64_t lane,
+                             function_ref<Value(Value)> normalise) {
+  SmallVector<int64_t> strides;
+  int64_t offset;
+  if (failed(memrefOf(output).getStridesAndOffset(strides, offset)))
+    strides.assign(2, ShapedType::kDynamic);
+  auto normalised = [&](Value column) {
+    return normalise(load(acc, {column}, lane));
+  };
+  if (strides[0] == 1) {
+    auto swapped =
+        AffineMap::getPermutationMap(ArrayRef<unsigned>{1, 0}, b.getContext());
+    Value columnMajor = memref::TransposeOp::create(
+        b, loc, output, AffineMapAttr::get(swapped));
+    forEachColumn(0, columns, 1, [&](Value column) {
+      storeConverted(normalised(column), columnMajor, {column, index(lane)});
+    });
+    return;
+  }
+  int64_t whole = strides[1] == 1 ? columns - columns % width : 0;
+  forEachColumn(0, whole, width, [&](Value column) {
+    Values rows;
+    for (int64_t u = 0; u < width; ++u)
+      rows.push_back(
+          normalised(arith::AddIOp::create(b, loc, column, index(u))));
+    for (auto [l, row] : llvm::enumerate(transpose(rows)))
+      storeConverted(row, output, {index(lane + l), column});
+  });
+  forEachColumn(whole, columns, 1, [&](Value column) {
+    Value rows = normalised(column);
+    for (int64_t l = 0; l < width; ++l)
+      storeConverted(vector::ExtractOp::create(b, loc, rows, l), output,
+                     {index(lane + l), column});
+  });
+}
+
+void StateEmitter::emitFinalize(FinalizeOp op) {
+  ValueRange outputs(op.getOutputs());
+  for (int64_t lane = 0; lane < lanes; lane += width) {
+    Value max = load(op.getMax(), {}, lane), sum = load(op.getSum(), {}, lane);
+    Value weight;
+    if (Value sinks = op.getSinks()) {
+      // Rule M7: a sink joins the denominator.
+      Value sink = load(sinks, {}, lane);
+      Value newMax = math.maxOrSecond(sink, max);
+      Value base = subtrahend(newMax);
+      weight = math.expNonPositive(math.sub(max, base));
+      sum = math.fma(sum, weight, math.expNonPositive(math.sub(sink, base)));
+      max = newMax;
+    }
+    // Rule M2: a row without keys is 0 and its LSE -inf.
+    Value zero = math.constant(0.0), empty = math.equal(sum, zero);
+    Value divisor = math.select(empty, math.constant(1.0), sum);
+    storeTile(op.getAcc(), outputs[0], lane, [&](Value acc) {
+      if (weight)
+        acc = math.mul(acc, weight);
+      return math.select(empty, zero, math.div(acc, divisor));
+    });
+    if (outputs.size() == 2) {
+      Value lse = math.add(max, math.log(divisor));
+      store(math.select(empty, math.constant(-infinity), lse), outputs[1], {},
+            lane);
+    }
+  }
+}
+
+//===----------------------------------------------------------------------===//
+// The pass
+//===----------------------------------------------------------------------===//
+
+/// acc^T [E][L], max [L] and sum [L], static, with unit inner stride.
+static LogicalResult checkState(Operation *op, AffineMap accMap,
+                                ValueRange state) {
+  for (Value operand : state)
+    if (!isa<MemRefType>(operand.getType()))
+      return op->emitOpError("must be on memrefs here; bufferize first");
+  if (accMap.isIdentity())
+    return op->emitOpError("must have acc transposed, (e, m)");
+  for (Value operand : state)
+    if (!memrefOf(operand).hasStaticShape() ||
+        !memrefOf(operand).isLastDimUnitStride())
+      return op->emitOpError(
+          "needs a state of static shape with unit inner stride");
+  return success();
+}
+
+namespace {
+
+struct LowerMergePass : fovea::impl::LowerMergeBase<LowerMergePass> {
+  LogicalResult lower(MergeOp op) {
+    if (failed(
+            checkState(op, op.getAccLayout(),
+                       {op.getAcc(), op.getMax(), op.getSum(), op.getOtherAcc(),
+                        op.getOtherMax(), op.getOtherSum()})))
+      return failure();
+    StateEmitter(op, op.getAcc()).emitMerge(op);
+    return success();
+  }
+
+  LogicalResult lower(FinalizeOp op) {
+    SmallVector<Value> state = {op.getAcc(), op.getMax(), op.getSum()};
+    if (op.getSinks())
+      state.push_back(op.getSinks());
+    if (op.getOutputs().size() == 2)
+      state.push_back(op.getOutputs()[1]);
+    if (failed(checkState(op, op.getAccLayout(), state)))
+      return failure();
+    StateEmitter(op, op.getAcc()).emitFinalize(op);
+    return success();
+  }
+
+  void runOnOperation() override {
+    SmallVector<Operation *> ops;
+    getOperation()->walk([&](Operation *op) {
+      if (isa<MergeOp, FinalizeOp>(op))
+        ops.push_back(op);
+    });
+    for (Operation *op : ops) {
+      auto merge = dyn_cast<MergeOp>(op);
+      if (failed(merge ? lower(merge) : lower(cast<FinalizeOp>(op))))
+        return signalPassFailure();
+      op->erase();
+    }
+  }
+};
+
+} // namespace

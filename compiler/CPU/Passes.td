@@ -1,0 +1,49 @@
+// Part of the Fovea project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef FOVEA_COMPILER_CPU_PASSES_TD
+#define FOVEA_COMPILER_CPU_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+def LowerPartial : Pass<"attn-cpu-lower-partial", "::mlir::ModuleOp"> {
+  let summary = "attn.partial on memref tiles to register-tiled vector loops";
+  let description = [{
+    Every `attn.partial` becomes a call of a private function of its own: QK^T,
+    online softmax and PV over blocks of `kv_tile` keys, with query rows in the
+    lanes of vectors. The tile operands must be q^T [D][L], k [n][D], v [n][E] and
+    acc^T [E][L] of the state's type, with L a multiple of the config's `vector`
+    and static; q^T, acc^T, max and sum have unit inner stride.
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect",
+    "::mlir::LLVM::LLVMDialect", "::mlir::math::MathDialect",
+    "::mlir::memref::MemRefDialect",
+    "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect"];
+}
+
+def LowerMerge : Pass<"attn-cpu-lower-merge"> {
+  let summary = "attn.merge and attn.finalize on memref tiles to vector loops";
+  let description = [{
+    States are acc^T [E][L], max [L] and sum [L], as `attn-cpu-lower-partial` leaves
+    them. O may be row-major or transposed and of any float type: conversion is the
+    one rounding of rule R2.
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::math::MathDialect",
+    "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
+    "::mlir::vector::VectorDialect"];
+}
+
+def ExpandMath : Pass<"attn-cpu-expand-math"> {
+  let summary = "math functions on f32 and f64 to arith, so that no kernel calls libm";
+  let description = [{
+    Expands exp, exp2, log, log2, tanh, sin and cos, scalar or vector. Functions on
+    f16 and bf16 are computed in f32 first. Other math operations are left alone.
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::math::MathDialect"];
+}
+
+#endif

@@ -1,0 +1,72 @@
+// Part of the Fovea project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+// RUN: fovea-opt %s -attn-cpu-lower-partial -canonicalize -cse | FileCheck %s
+
+#q = affine_map<(m, n, d, e) -> (d, m)>
+#k = affine_map<(m, n, d, e) -> (n, d)>
+#v = affine_map<(m, n, d, e) -> (n, e)>
+#acc = affine_map<(m, n, d, e) -> (e, m)>
+#config = #attn.config<query_tile = 16, narrow_query_tile = 8, kv_tile = 60, vector = 8, unroll = 6, kv_split = 60>
+
+// CHECK-LABEL: func @unchanged
+// CHECK-NEXT: arith.addf
+// CHECK-NEXT: return
+func.func @unchanged(%x: f32) -> f32 {
+  %0 = arith.addf %x, %x : f32
+  return %0 : f32
+}
+
+// A tile without a mask: no integer arithmetic on lanes, no test of the result.
+// CHECK-LABEL: func private @full__partial
+// CHECK-SAME: linkage = #llvm.linkage<internal>
+// CHECK: %[[S:.*]] = memref.alloca() {alignment = 64 : i64} : memref<60x16xf32>
+// CHECK-NOT: xi64>
+// CHECK-NOT: scf.if
+// QK: 12 accumulators, 4 steps of d in the innermost loop.
+// CHECK: scf.for
+// CHECK: scf.for
+// CHECK: scf.for %{{.*}} iter_args
+// CHECK-COUNT-48: math.fma
+// CHECK: scf.yield
+// CHECK: vector.store %{{.*}}, %[[S]]
+// CHECK: return
+// CHECK-LABEL: func @full(
+// CHECK-NEXT: call @full__partial(%arg0, %arg1, %arg2
+// CHECK-NEXT: return
+func.func @full(%q: memref<64x16xf32>, %k: memref<?x64xf32, strided<[?, 1]>>, %v: memref<?x32xf32, strided<[?, 1]>>,
+                %acc: memref<32x16xf32>, %max: memref<16xf32>, %sum: memref<16xf32>,
+                %b: index, %g: index, %row: index, %j: index, %B: index, %M: index, %N: index) {
+  attn.partial ins(%q, %k, %v : memref<64x16xf32>, memref<?x64xf32, strided<[?, 1]>>, memref<?x32xf32, strided<[?, 1]>>)
+    at(%b, %g, %row, %j) extents(%B, %M, %N)
+    outs(%acc, %max, %sum : memref<32x16xf32>, memref<16xf32>, memref<16xf32>)
+    {scale = 0.125 : f64, group = 4 : i64, kv_heads = 2 : i64, indexing_maps = [#q, #k, #v, #acc], config = #config}
+  return
+}
+
+// A mask: rows are lanes, the key is a scalar; S becomes -inf, and a group of
+// output columns is done again if it is not finite (rule M1).
+// CHECK-LABEL: func private @masked__partial
+// CHECK-DAG: %[[INF:.*]] = arith.constant dense<0xFF800000> : vector<8xf32>
+// CHECK: %[[QUERY:.*]] = arith.divui %{{.*}} : vector<8xi64>
+// CHECK: %[[KEY:.*]] = arith.index_cast %{{.*}} : index to i64
+// CHECK: %[[KEYS:.*]] = vector.broadcast %[[KEY]] : i64 to vector<8xi64>
+// CHECK: %[[MASK:.*]] = arith.cmpi sle, %[[KEYS]], %[[QUERY]] : vector<8xi64>
+// CHECK: arith.select %[[MASK]], %{{.*}}, %[[INF]] : vector<8xi1>, vector<8xf32>
+// CHECK: arith.cmpf uno
+// CHECK: %[[ANY:.*]] = vector.reduction <or>
+// CHECK: scf.if %[[ANY]]
+func.func @masked(%q: memref<64x16xf32>, %k: memref<?x64xf32, strided<[?, 1]>>, %v: memref<?x32xf32, strided<[?, 1]>>,
+                  %acc: memref<32x16xf32>, %max: memref<16xf32>, %sum: memref<16xf32>,
+                  %b: index, %g: index, %row: index, %j: index, %B: index, %M: index, %N: index) {
+  attn.partial ins(%q, %k, %v : memref<64x16xf32>, memref<?x64xf32, strided<[?, 1]>>, memref<?x32xf32, strided<[?, 1]>>)
+    at(%b, %g, %row, %j) extents(%B, %M, %N)
+    outs(%acc, %max, %sum : memref<32x16xf32>, memref<16xf32>, memref<16xf32>)
+    mask {
+    ^bb0(%rb: i64, %rh: i64, %ri: i64, %rj: i64, %rB: i64, %rH: i64, %rG: i64, %rM: i64, %rN: i64, %rD: i64):
+      %0 = arith.cmpi sle, %rj, %ri : i64
+      attn.yield %0 : i1
+    } {scale = 0.125 : f64, group = 4 : i64, kv_heads = 2 : i64, indexing_maps = [#q, #k, #v, #acc], config = #config}
+  return
+}
