@@ -42,7 +42,7 @@ class Attn_DestinationOp<string mnemonic, list<Trait> traits = []>
 //===----------------------------------------------------------------------===//
 
 def Attn_AttentionOp : Attn_DestinationOp<"attention", [
-    AttrSizedOperandSegments,
+    AttrSizedOperandSegments, IsolatedFromAbove,
     DeclareOpInterfaceMethods<TilingInterface, [
         "getLoopIteratorTypes", "getIterationDomain", "getTiledImplementation",
         "getResultTilePosition"]>]> {
@@ -90,9 +90,9 @@ def Attn_AttentionOp : Attn_DestinationOp<"attention", [
     (`lengths` `(` $lengths^ `:` type($lengths) `)`)?
     (`sinks` `(` $sinks^ `:` type($sinks) `)`)?
     (`origin` `(` $origin^ `)`)? (`extents` `(` $extents^ `)`)?
-    custom<Captures>($captures, type($captures), $capture_names)
+    `` custom<Captures>($captures, type($captures), $capture_names)
     `outs` `(` $outputs `:` type($outputs) `)`
-    custom<ScoreAndMask>($score, $mask, ref(type($query)), ref(type($captures)), ref($capture_names))
+    `` custom<ScoreAndMask>($score, $mask, ref(type($query)), ref(type($captures)), ref($capture_names))
     attr-dict (`->` type($results)^)?
   }];
   let extraClassDeclaration = [{
@@ -187,7 +187,7 @@ def Attn_AppendOp : Attn_DestinationOp<"append"> {
 //===----------------------------------------------------------------------===//
 
 def Attn_PartialOp : Attn_DestinationOp<"partial", [
-    AttrSizedOperandSegments]> {
+    AttrSizedOperandSegments, IsolatedFromAbove]> {
   let summary = "take a run of keys into the state of an online softmax";
   let description = [{
     The state of a query tile is (acc, max, sum): acc = sum_j exp(s_j - max) v_j,
@@ -217,9 +217,9 @@ def Attn_PartialOp : Attn_DestinationOp<"partial", [
   let assemblyFormat = [{
     `ins` `(` $query `,` $key `,` $value `:` type($query) `,` type($key) `,` type($value) `)`
     `at` `(` $at `)` `extents` `(` $extents `)`
-    custom<Captures>($captures, type($captures), $capture_names)
+    `` custom<Captures>($captures, type($captures), $capture_names)
     `outs` `(` $acc `,` $max `,` $sum `:` type($acc) `,` type($max) `,` type($sum) `)`
-    custom<ScoreAndMask>($score, $mask, ref(type($query)), ref(type($captures)), ref($capture_names))
+    `` custom<ScoreAndMask>($score, $mask, ref(type($query)), ref(type($captures)), ref($capture_names))
     attr-dict (`->` type($results)^)?
   }];
   let extraClassDeclaration = [{

@@ -6,9 +6,11 @@
 
 #include "dialects/attn/IR/AttnSyntax.h"
 #include "dialects/attn/IR/AttnOps.h"
+#include "dialects/attn/IR/ExprRegion.h"
 
 using namespace mlir;
 using namespace fovea::attn;
+namespace expr = fovea::expr;
 
 ParseResult fovea::attn::parseCaptures(
     OpAsmParser &parser,
@@ -37,39 +39,94 @@ void fovea::attn::printCaptures(OpAsmPrinter &printer, Operation *,
                                 ArrayAttr names) {
   if (captures.empty())
     return;
-  printer << "captures(";
-  llvm::interleaveComma(
-      llvm::seq<size_t>(0, captures.size()), printer, [&](size_t i) {
-        std::string name =
-            names ? cast<StringAttr>(names[i]).str() : "c" + std::to_string(i);
-        printer.printKeywordOrString(name);
-        printer << " = " << captures[i] << " : " << captures[i].getType();
-      });
-  printer << ") ";
+  printer << " captures(";
+  SmallVector<Capture> named = getCaptures(captures.getTypes(), names);
+  llvm::interleaveComma(llvm::zip_equal(named, captures), printer,
+                        [&](auto pair) {
+                          auto &[capture, value] = pair;
+                          printer.printKeywordOrString(capture.name);
+                          printer << " = " << value << " : " << capture.type;
+                        });
+  printer << ")";
+}
+
+/// A string in the expression language, or a region.
+static ParseResult parseExpression(OpAsmParser &parser, Region &region,
+                                   FloatType scoreType,
+                                   ArrayRef<Capture> captures) {
+  if (failed(parser.parseOptionalLParen()))
+    return parser.parseRegion(region);
+  SMLoc loc = parser.getCurrentLocation();
+  std::string text;
+  if (parser.parseString(&text) || parser.parseRParen())
+    return failure();
+  expr::Context context;
+  expr::Diagnostic diagnostic;
+  expr::Scope scope = getScope(captures, scoreType);
+  expr::Expr parsed = scoreType ? parseScore(context, scope, text, diagnostic)
+                                : parseMask(context, scope, text, diagnostic);
+  if (!parsed) {
+    // Point into the string unless escapes make its offsets differ.
+    const char *start = loc.getPointer() + 1;
+    if (StringRef(start, text.size()) == text)
+      loc = SMLoc::getFromPointer(start + diagnostic.offset);
+    InFlightDiagnostic error = parser.emitError(loc) << diagnostic.message;
+    if (!diagnostic.hint.empty())
+      error << "; " << diagnostic.hint;
+    return error;
+  }
+  Location regionLoc = parser.getEncodedSourceLoc(loc);
+  OpBuilder builder(parser.getContext());
+  if (scoreType)
+    buildScoreRegion(builder, regionLoc, region, parsed, captures, scoreType);
+  else
+    buildMaskRegion(builder, regionLoc, region, parsed, captures);
+  return success();
 }
 
 ParseResult fovea::attn::parseScoreAndMask(OpAsmParser &parser, Region &score,
-                                           Region &mask, Type, ArrayRef<Type>,
-                                           ArrayAttr) {
+                                           Region &mask, Type queryType,
+                                           ArrayRef<Type> captureTypes,
+                                           ArrayAttr names) {
+  auto query = dyn_cast<ShapedType>(queryType);
+  if (!query)
+    return parser.emitError(parser.getNameLoc(), "q must be a shaped type");
+  SmallVector<Capture> captures = getCaptures(captureTypes, names);
   if (succeeded(parser.parseOptionalKeyword("score")) &&
-      parser.parseRegion(score))
+      parseExpression(parser, score, getComputeType(query.getElementType()),
+                      captures))
     return failure();
   if (succeeded(parser.parseOptionalKeyword("mask")) &&
-      parser.parseRegion(mask))
+      parseExpression(parser, mask, FloatType(), captures))
     return failure();
   return success();
 }
 
+static void printExpression(OpAsmPrinter &printer, Region &region,
+                            FloatType scoreType, ArrayRef<Capture> captures) {
+  if (std::optional<std::string> text =
+          regionToText(region, scoreType, captures)) {
+    printer << '(';
+    printer.printString(*text);
+    printer << ')';
+    return;
+  }
+  printer << ' ';
+  printer.printRegion(region);
+}
+
 void fovea::attn::printScoreAndMask(OpAsmPrinter &printer, Operation *,
-                                    Region &score, Region &mask, Type,
-                                    TypeRange, ArrayAttr) {
+                                    Region &score, Region &mask, Type queryType,
+                                    TypeRange captureTypes, ArrayAttr names) {
+  SmallVector<Capture> captures = getCaptures(captureTypes, names);
   if (!score.empty()) {
-    printer << "score ";
-    printer.printRegion(score);
-    printer << ' ';
+    printer << " score";
+    printExpression(
+        printer, score,
+        getComputeType(cast<ShapedType>(queryType).getElementType()), captures);
   }
   if (!mask.empty()) {
-    printer << "mask ";
-    printer.printRegion(mask);
+    printer << " mask";
+    printExpression(printer, mask, FloatType(), captures);
   }
 }
