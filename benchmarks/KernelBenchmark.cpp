@@ -15,7 +15,9 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <limits>
+#include <memory>
 #include <random>
 #include <string>
 #include <vector>
@@ -85,28 +87,45 @@ private:
   std::vector<float> data;
 };
 
+/// Floats on a cache line of their own, as a kernel's workspace has them.
+class Floats {
+public:
+  explicit Floats(size_t size)
+      : values(static_cast<float *>(std::aligned_alloc(
+                   64, (size * sizeof(float) + 63) / 64 * 64)),
+               std::free),
+        size(size) {
+    fill(0);
+  }
+  float *data() { return values.get(); }
+  void fill(float value) { std::fill_n(data(), size, value); }
+  void fillRandom() {
+    std::mt19937 generator(1);
+    std::normal_distribution<float> normal;
+    std::generate_n(data(), size, [&] { return normal(generator); });
+  }
+
+private:
+  std::unique_ptr<float, void (*)(void *)> values;
+  size_t size;
+};
+
 struct Sample {
   KernelShape shape;
   int64_t keys;
   Jit jit;
   void *function;
-  std::vector<float> q, k, v, acc, max, sum;
+  Floats q, k, v, acc, max, sum;
   std::vector<double> shares;
-
-  static std::vector<float> random(size_t size) {
-    std::mt19937 generator(1);
-    std::normal_distribution<float> normal;
-    std::vector<float> values(size);
-    for (float &value : values)
-      value = normal(generator);
-    return values;
-  }
 
   Sample(KernelShape shape, int64_t keys, const char *cpu)
       : shape(shape), keys(keys), jit(kernelText(shape), cpu),
-        function(jit.lookup("partial")), q(random(shape.depth * shape.lanes)),
-        k(random(keys * shape.depth)), v(random(keys * shape.columns)),
-        acc(shape.columns * shape.lanes), max(shape.lanes), sum(shape.lanes) {}
+        function(jit.lookup("partial")), q(shape.depth * shape.lanes),
+        k(keys * shape.depth), v(keys * shape.columns),
+        acc(shape.columns * shape.lanes), max(shape.lanes), sum(shape.lanes) {
+    for (Floats *input : {&q, &k, &v})
+      input->fillRandom();
+  }
 
   double flopsPerSecond() {
     auto qRef = memref(q.data(), shape.depth, shape.lanes, shape.lanes);
@@ -119,10 +138,9 @@ struct Sample {
     int calls = int(2e8 / flops) + 1;
     double start = seconds();
     for (int call = 0; call < calls; ++call) {
-      std::fill(acc.begin(), acc.end(), 0.0f);
-      std::fill(sum.begin(), sum.end(), 0.0f);
-      std::fill(max.begin(), max.end(),
-                -std::numeric_limits<float>::infinity());
+      acc.fill(0);
+      sum.fill(0);
+      max.fill(-std::numeric_limits<float>::infinity());
       // Rows behind all keys: a causal mask attends everything.
       int64_t row0 = keys, rows = 2 * keys;
       reinterpret_cast<void (*)(void *, void *, void *, void *, void *, void *,
@@ -145,8 +163,7 @@ int main(int argc, char **argv) {
 
   struct {
     int unroll, parts;
-  } micro[] = {
-      {6, 2}, {4, 3}, {avx512 ? 8 : 3, avx512 ? 3 : 4}, {avx512 ? 24 : 12, 1}};
+  } micro[] = {{6, 2}, {4, 3}, {avx512 ? 8 : 5, avx512 ? 3 : 2}, {8, 1}};
   std::vector<std::unique_ptr<Sample>> samples;
   for (int width : {64, 128})
     for (auto [unroll, parts] : micro)

@@ -44,6 +44,9 @@ using Values = SmallVector<Value>;
 /// only thins out loop control.
 constexpr int64_t depthUnroll = 4, keyUnroll = 2;
 
+/// Independent chains that keep two multiply-add units of latency 4 busy.
+constexpr int64_t latencyUnroll = 8;
+
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
 MemRefType memrefOf(Value value) { return cast<MemRefType>(value.getType()); }
@@ -123,13 +126,22 @@ private:
 
 } // namespace
 
+/// Keys or columns held in registers: the config's for a full tile; a narrower
+/// one fills its registers with more of them, as far as that hides the latency.
+static int64_t chooseUnroll(PartialOp op) {
+  ConfigAttr config = op.getConfigAttr();
+  int64_t accumulators =
+      config.getUnroll() * std::max(config.getQueryTile(), op.getTileRows());
+  return std::max(config.getUnroll(),
+                  std::min(accumulators / op.getTileRows(), latencyUnroll));
+}
+
 Kernel::Kernel(PartialOp op, func::FuncOp function)
     : op(op), b(OpBuilder::atBlockEnd(&function.front())), loc(op.getLoc()),
       lanes(op.getTileRows()), columns(memrefOf(op.getAcc()).getDimSize(0)),
       depth(memrefOf(op.getQuery()).getDimSize(0)),
       width(op.getConfigAttr().getVector()), parts(lanes / width),
-      unroll(op.getConfigAttr().getUnroll()),
-      block(op.getConfigAttr().getKvTile()),
+      unroll(chooseUnroll(op)), block(op.getConfigAttr().getKvTile()),
       vectorType(
           VectorType::get({width}, memrefOf(op.getAcc()).getElementType())),
       math(b, loc, vectorType) {

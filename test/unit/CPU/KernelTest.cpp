@@ -69,9 +69,8 @@ template <typename T> struct State {
 /// bound.
 template <typename T, typename Output = T, typename Capture = int32_t>
 double run(const KernelShape &shape, const Problem &problem,
-           std::vector<Capture> *capture = nullptr,
-           const char *cpu = "x86-64-v3") {
-  Jit jit(kernelText(shape), cpu);
+           std::vector<Capture> *capture = nullptr) {
+  Jit jit(kernelText(shape));
   EXPECT_EQ(jit.getAssembly().find("callq\t*"), std::string::npos);
   for (const char *callee : {"@PLT", "exp", "__trunc", "__extend"})
     EXPECT_EQ(jit.getAssembly().find(std::string("callq\t") + callee),
@@ -241,18 +240,54 @@ TEST(CPUKernel, OddWidths) {
 
 TEST(CPUKernel, ShapesOfMicroKernels) {
   struct {
-    int lanes, vector, unroll, block;
-  } shapes[] = {{8, 8, 8, 32},   {16, 8, 6, 60}, {32, 8, 3, 16},
-                {48, 16, 8, 64}, {16, 16, 8, 7}, {4, 4, 2, 5}};
-  for (auto [lanes, vector, unroll, block] : shapes) {
+    int lanes, queryTile, vector, unroll, block;
+  } shapes[] = {{8, 8, 8, 8, 32},    {16, 16, 8, 6, 60}, {32, 32, 8, 3, 16},
+                {48, 48, 16, 8, 64}, {16, 16, 16, 8, 7}, {4, 4, 4, 2, 5},
+                {8, 24, 8, 4, 64},   {16, 48, 16, 8, 64}};
+  for (auto [lanes, queryTile, vector, unroll, block] : shapes) {
     KernelShape shape;
-    shape.lanes = lanes, shape.vector = vector, shape.unroll = unroll,
-    shape.block = block;
+    shape.lanes = lanes, shape.queryTile = queryTile, shape.vector = vector,
+    shape.unroll = unroll, shape.block = block;
     shape.mask = causal;
     Problem problem;
     problem.mask = isCausal;
     problem.row0 = 40;
     run<float>(shape, problem);
+  }
+}
+
+int count(const std::string &text, const std::string &what) {
+  int count = 0;
+  for (size_t at = 0; (at = text.find(what, at)) != std::string::npos; ++at)
+    ++count;
+  return count;
+}
+
+// Compiled, not run: 512-bit vectors throughout and accumulators in registers.
+TEST(CPUKernel, Avx512Assembly) {
+  KernelShape shape;
+  shape.depth = shape.columns = 128;
+  shape.lanes = 48, shape.vector = 16, shape.unroll = 8;
+  Jit jit(kernelText(shape), "x86-64-v4");
+  std::string assembly = jit.getAssembly();
+  assembly.resize(assembly.find("\nmerge:"));
+  EXPECT_GT(count(assembly, "%zmm"), 500);
+  EXPECT_EQ(count(assembly, "%ymm"), 0);
+  EXPECT_LE(count(assembly, "64-byte Spill"), 8);
+}
+
+TEST(CPUKernel, Avx2Assembly) {
+  KernelShape shape;
+  shape.depth = shape.columns = 128;
+  Jit jit(kernelText(shape));
+  // The 12 accumulators of the inner loops are not spilled; the softmax unit
+  // and what lives across the loops may be.
+  const std::string &assembly = jit.getAssembly();
+  for (size_t at = 0;
+       (at = assembly.find("vfmadd231ps", at)) != std::string::npos; ++at) {
+    size_t line = assembly.find('\n', at);
+    EXPECT_EQ(assembly.substr(at, line - at).find("Reload"), std::string::npos)
+        << assembly.substr(at, line - at);
   }
 }
 

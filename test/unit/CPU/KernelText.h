@@ -15,8 +15,9 @@ namespace fovea::test {
 struct KernelShape {
   int depth = 64, columns = 64; // D and E
   int lanes = 24, vector = 8,
-      unroll = 4; // L, elements of a vector, keys at once
-  int block = 64; // kv_tile
+      unroll = 4;    // L, elements of a vector, keys at once
+  int queryTile = 0; // lanes of a full tile; 0: lanes
+  int block = 64;    // kv_tile
   double scale = 0.125;
   int group = 1, kvHeads = 1;
   std::string type = "f32", outputType = "f32";
@@ -84,7 +85,8 @@ inline std::string kernelText(const KernelShape &shape) {
          " : i64, kv_heads = " + number(shape.kvHeads) +
          " : i64, indexing_maps = [#q, #k, #v, #acc], config = "
          "#attn.config<query_tile = " +
-         number(shape.lanes) + ", narrow_query_tile = " + number(shape.vector) +
+         number(shape.queryTile ? shape.queryTile : shape.lanes) +
+         ", narrow_query_tile = " + number(shape.vector) +
          ", kv_tile = " + number(shape.block) +
          ", vector = " + number(shape.vector) +
          ", unroll = " + number(shape.unroll) +
