@@ -2,13 +2,14 @@
 // Exceptions. See LICENSE for license information. SPDX-License-Identifier:
 // Apache-2.0 WITH LLVM-exception
 
-// The passes that turn the partial form into vector code for CPUs, in the order
-// in which a pipeline runs them: attn.partial, attn.merge and attn.finalize on
-// memref tiles become vector, scf and memref operations, then what is left of
-// math becomes arith. They must not be asked about tensors or whole attentions.
+// The passes that turn bufferized attention graphs into code for CPUs: tiling to
+// the partial form, the partial form and row operations to vectors, math to arith,
+// then scratch memory, threads and the C ABI. compiler/Pipelines has their order.
 
 #ifndef FOVEA_COMPILER_CPU_PASSES_H
 #define FOVEA_COMPILER_CPU_PASSES_H
+
+#include "dialects/cpu/IR/CpuOps.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/BuiltinOps.h"

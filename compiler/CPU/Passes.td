@@ -46,4 +46,48 @@ def ExpandMath : Pass<"attn-cpu-expand-math"> {
     "::mlir::arith::ArithDialect", "::mlir::math::MathDialect"];
 }
 
+def TileAppend : Pass<"attn-cpu-tile-append"> {
+  let summary = "attn.append on memrefs to parallel work items over tiles of rows";
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::fovea::cpu::CpuDialect",
+    "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect"];
+}
+
+def TileAttention : Pass<"attn-cpu-tile-attention", "::mlir::ModuleOp"> {
+  let summary = "attn.attention on memrefs to parallel work items in the partial form";
+  let description = [{
+    Needs the `#attn.config` that `attn-select-config` attaches. Row operations that
+    feed q, k and v are replayed on tiles; scratch memory is `memref.alloc` in the
+    entry block, for `attn-cpu-plan-workspace`.
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::fovea::cpu::CpuDialect",
+    "::mlir::func::FuncDialect", "::mlir::linalg::LinalgDialect",
+    "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect"];
+}
+
+def PlanWorkspace : Pass<"attn-cpu-plan-workspace", "::mlir::ModuleOp"> {
+  let summary = "scratch memory to views of the workspace, and a function for its size";
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::fovea::cpu::CpuDialect",
+    "::mlir::memref::MemRefDialect"];
+}
+
+def OutlineParallel : Pass<"attn-cpu-outline-parallel", "::mlir::ModuleOp"> {
+  let summary = "cpu.parallel to task functions and calls of the runtime";
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::fovea::cpu::CpuDialect",
+    "::mlir::LLVM::LLVMDialect", "::mlir::scf::SCFDialect"];
+}
+
+def EmitEntry : Pass<"attn-cpu-emit-entry", "::mlir::ModuleOp"> {
+  let summary = "the C ABI around a kernel function";
+  let options = [
+    Option<"suffix", "suffix", "std::string", "\"generic\"",
+           "what follows the kernel's name and two underscores: the ISA">];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::cf::ControlFlowDialect",
+    "::mlir::LLVM::LLVMDialect"];
+}
+
 #endif

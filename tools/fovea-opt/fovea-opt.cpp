@@ -5,6 +5,7 @@
 // fovea-opt: mlir-opt with the attn dialect and every Fovea pass.
 
 #include "dialects/attn/IR/AttnOps.h"
+#include "dialects/cpu/IR/CpuOps.h"
 
 #include "mlir/InitAllDialects.h"
 #include "mlir/InitAllExtensions.h"
@@ -25,7 +26,7 @@ int main(int argc, char **argv) {
   mlir::DialectRegistry registry;
   mlir::registerAllDialects(registry);
   mlir::registerAllExtensions(registry);
-  registry.insert<fovea::attn::AttnDialect>();
+  registry.insert<fovea::attn::AttnDialect, fovea::cpu::CpuDialect>();
   fovea::attn::registerBufferizationModels(registry);
   mlir::registerAllPasses();
 #ifdef FOVEA_HAS_TRANSFORMS

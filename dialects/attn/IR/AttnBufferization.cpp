@@ -57,12 +57,10 @@ struct DestinationModel
       rewriter.setInsertionPointToStart(&block);
       for (auto [index, capture] : llvm::enumerate(captures)) {
         BlockArgument arg = block.getArgument(first + index);
-        if (!isa<TensorType>(arg.getType()))
+        auto tensor = dyn_cast<TensorType>(arg.getType());
+        if (!tensor)
           continue;
-        auto memref = cast<MemRefType>(capture.getType());
-        auto tensor =
-            RankedTensorType::get(memref.getShape(), memref.getElementType());
-        arg.setType(memref);
+        arg.setType(capture.getType());
         auto toTensor = ToTensorOp::create(rewriter, op->getLoc(), tensor, arg);
         rewriter.replaceAllUsesExcept(arg, toTensor.getResult(), toTensor);
       }

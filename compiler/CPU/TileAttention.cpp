@@ -1,0 +1,740 @@
+// Part of the Fovea project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information. SPDX-License-Identifier:
+// Apache-2.0 WITH LLVM-exception
+
+// attn.attention on memrefs to parallel work items over tiles in the partial
+// form. Query rows of one kv head are folded over its group into the lanes of a
+// tile; row operations that feed q, k or v are replayed on tiles (RowSource.h).
+// Two shapes of work, chosen by the number of folded rows at run time:
+//
+//   many rows   rounds of kv heads: pack K and V of the round once, in the
+//               compute type, then one item per (query tile, head of the
+//               round);
+//   few rows    (decode) one item per (batch, kv head, part of the keys): K and
+//   V
+//               are read once, through a tile that stays in L1, and the parts,
+//               whose borders depend on the key index alone (rule D1), are
+//               merged.
+//
+// The KV loop runs over segments of equal tile class (TileClasses.h): empty
+// tiles are never visited, full ones carry no mask. Scratch is memref.alloc in
+// the entry block, per worker where written; a later pass lays it out in the
+// workspace. Must not be asked about tensors, nor about attentions that are
+// tiles themselves (origin).
+
+#include "compiler/CPU/Passes.h"
+#include "compiler/CPU/RowSource.h"
+#include "compiler/CPU/TileClasses.h"
+#include "dialects/attn/IR/AttnOps.h"
+#include "dialects/cpu/IR/CpuOps.h"
+
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+
+using namespace mlir;
+using namespace fovea;
+using namespace fovea::attn;
+
+namespace fovea {
+#define GEN_PASS_DEF_TILEATTENTION
+#include "compiler/CPU/Passes.h.inc"
+} // namespace fovea
+
+namespace {
+
+/// Index arithmetic at a builder's insertion point.
+struct Index {
+  OpBuilder &builder;
+  Location loc;
+
+  Value cst(int64_t value) const {
+    return arith::ConstantIndexOp::create(builder, loc, value);
+  }
+  template <typename Op> Value binary(Value a, Value b) const {
+    return builder.createOrFold<Op>(loc, a, b);
+  }
+  Value add(Value a, Value b) const { return binary<arith::AddIOp>(a, b); }
+  Value sub(Value a, Value b) const { return binary<arith::SubIOp>(a, b); }
+  Value mul(Value a, Value b) const { return binary<arith::MulIOp>(a, b); }
+  Value div(Value a, Value b) const { return binary<arith::DivUIOp>(a, b); }
+  Value rem(Value a, Value b) const { return binary<arith::RemUIOp>(a, b); }
+  Value min(Value a, Value b) const { return binary<arith::MinSIOp>(a, b); }
+  Value max(Value a, Value b) const { return binary<arith::MaxSIOp>(a, b); }
+  /// a / b rounded up; a is not negative.
+  Value ceilDiv(Value a, int64_t b) const {
+    return div(add(a, cst(b - 1)), cst(b));
+  }
+  Value less(Value a, Value b) const {
+    return arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::slt, a, b);
+  }
+  Value atMost(Value a, Value b) const {
+    return arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::sle, a, b);
+  }
+  Value select(Value condition, Value a, Value b) const {
+    return arith::SelectOp::create(builder, loc, condition, a, b);
+  }
+  Value dim(Value memref, int64_t d) const {
+    return builder.createOrFold<memref::DimOp>(loc, memref, d);
+  }
+};
+
+/// Maps of the dialect over (b, g, r, m, n, d, e) as maps over (b, h, i, d).
+AffineMap rowsMap(AffineMap map, bool querySide) {
+  MLIRContext *ctx = map.getContext();
+  AffineExpr b, h, i, d;
+  bindDims(ctx, b, h, i, d);
+  SmallVector<AffineExpr> results;
+  for (AffineExpr expr : map.getResults()) {
+    if (expr.isFunctionOfDim(0))
+      results.push_back(b);
+    else if (expr.isFunctionOfDim(1))
+      results.push_back(h);
+    else if (expr.isFunctionOfDim(querySide ? 3 : 4))
+      results.push_back(i);
+    else
+      results.push_back(d);
+  }
+  return AffineMap::get(4, 0, results, ctx);
+}
+
+int64_t dimensionOf(AffineMap map, unsigned dim) {
+  for (auto [position, expr] : llvm::enumerate(map.getResults()))
+    if (expr.isFunctionOfDim(dim))
+      return position;
+  llvm_unreachable("the verifier checked the map");
+}
+
+/// The tiling of one attention.
+class AttentionTiler {
+public:
+  AttentionTiler(AttentionOp op, IRRewriter &rewriter)
+      : op(op), rewriter(rewriter), loc(op.getLoc()),
+        compute(op.getComputeType()), config(op.getConfigAttr()),
+        group(op.getGroupSize()), kvHeads(op.getKvHeads()),
+        width(op.getQkWidth()), valueWidth(op.getValueWidth()),
+        maps(op.getMaps()), query(RowSource::trace(op.getQuery(), op)),
+        key(RowSource::trace(op.getKey(), op)),
+        value(RowSource::trace(op.getValue(), op)) {}
+
+  LogicalResult run();
+
+private:
+  /// Scratch and state of one query tile of `lanes` rows.
+  struct Tile {
+    int64_t lanes;
+    Value rows, rowsT, positions, out, lse, sinks; // per worker
+    Value acc, max, sum;                           // the state
+  };
+  /// A query tile's place in the problem.
+  struct Place {
+    Value b, g, row0, keys; // keys: of this batch row
+  };
+  using TileBody =
+      llvm::function_ref<void(OpBuilder &, Value tile, bool masked)>;
+
+  Value scratch(ArrayRef<int64_t> shape, Type element);
+  Value slot(OpBuilder &b, Value buffer, Value index);
+  Tile makeTile(int64_t lanes);
+  Tile tileOf(OpBuilder &b, const Tile &buffers, Value worker);
+  /// Scratch of a KV tile that is read once, per worker.
+  struct KeyTile {
+    Value key, value, positions;
+  };
+  void emitManyRows(OpBuilder &b, const Tile &buffers, Value packPositions);
+  void emitFewRows(OpBuilder &b, const Tile &buffers, const KeyTile &keyTile);
+  void emitStart(OpBuilder &b, const Tile &tile, const Place &place);
+  void emitQuery(OpBuilder &b, const Tile &tile, const Place &place);
+  void emitKvLoop(OpBuilder &b, const Place &place, int64_t lanes,
+                  Value firstKey, Value endKey, TileBody body);
+  void emitPartial(OpBuilder &b, const Tile &tile, const Place &place, Value k,
+                   Value v, Value j0, bool masked);
+  void emitFinish(OpBuilder &b, const Tile &tile, const Place &place);
+  Value emitKeyTile(OpBuilder &b, const RowSource &source, Value original,
+                    AffineMap map, const Place &place, Value j0, Value count,
+                    Value buffer, Value positions, int64_t tileWidth);
+  Value keysOf(OpBuilder &b, Value batch);
+  void splitHead(OpBuilder &b, Value index, Place &place);
+
+  AttentionOp op;
+  IRRewriter &rewriter;
+  Location loc;
+  FloatType compute;
+  ConfigAttr config;
+  int64_t group, kvHeads, width, valueWidth;
+  SmallVector<AffineMap> maps;
+  RowSource query, key, value;
+
+  Value batches, queries, keys, rows, workers, headCount; // index, entry block
+  Value fewRows;                                          // i1
+};
+
+Value AttentionTiler::scratch(ArrayRef<int64_t> shape, Type element) {
+  SmallVector<int64_t> full = {ShapedType::kDynamic};
+  llvm::append_range(full, shape);
+  return memref::AllocOp::create(rewriter, loc, MemRefType::get(full, element),
+                                 ValueRange(workers),
+                                 rewriter.getI64IntegerAttr(64));
+}
+
+/// Element `index` of the first dimension, which is dropped.
+Value AttentionTiler::slot(OpBuilder &b, Value buffer, Value index) {
+  auto type = cast<MemRefType>(buffer.getType());
+  int64_t rank = type.getRank();
+  SmallVector<OpFoldResult> offsets(rank, b.getIndexAttr(0)), sizes,
+      strides(rank, b.getIndexAttr(1));
+  offsets[0] = index;
+  sizes.push_back(b.getIndexAttr(1));
+  for (int64_t d = 1; d < rank; ++d)
+    sizes.push_back(
+        type.isDynamicDim(d)
+            ? OpFoldResult(b.createOrFold<memref::DimOp>(loc, buffer, d))
+            : OpFoldResult(b.getIndexAttr(type.getDimSize(d))));
+  auto reduced = memref::SubViewOp::inferRankReducedResultType(
+      type.getShape().drop_front(), type, offsets, sizes, strides);
+  return memref::SubViewOp::create(b, loc, cast<MemRefType>(reduced), buffer,
+                                   offsets, sizes, strides);
+}
+
+AttentionTiler::Tile AttentionTiler::makeTile(int64_t lanes) {
+  Tile tile;
+  tile.lanes = lanes;
+  tile.rows = scratch({lanes, width}, compute);
+  tile.rowsT = scratch({width, lanes}, compute);
+  tile.positions = scratch({lanes}, rewriter.getI64Type());
+  tile.out = scratch({lanes, valueWidth}, compute);
+  tile.lse = op.hasLse() ? scratch({lanes}, compute) : Value();
+  tile.sinks = op.getSinks() ? scratch({lanes}, compute) : Value();
+  tile.acc = scratch({valueWidth, lanes}, compute);
+  tile.max = scratch({lanes}, compute);
+  tile.sum = scratch({lanes}, compute);
+  return tile;
+}
+
+AttentionTiler::Tile AttentionTiler::tileOf(OpBuilder &b, const Tile &buffers,
+                                            Value worker) {
+  Tile tile = buffers;
+  for (Value *part : {&tile.rows, &tile.rowsT, &tile.positions, &tile.out,
+                      &tile.lse, &tile.sinks, &tile.acc, &tile.max, &tile.sum})
+    if (*part)
+      *part = slot(b, *part, worker);
+  return tile;
+}
+
+/// The keys of a batch row: N, or what `lengths` says, kept within [0, N].
+Value AttentionTiler::keysOf(OpBuilder &b, Value batch) {
+  if (!op.getLengths())
+    return keys;
+  Index ix{b, loc};
+  Value length = memref::LoadOp::create(b, loc, op.getLengths(), batch);
+  length = arith::IndexCastOp::create(b, loc, b.getIndexType(), length);
+  return ix.max(ix.cst(0), ix.min(length, keys));
+}
+
+/// Batch and kv head from their common index.
+void AttentionTiler::splitHead(OpBuilder &b, Value index, Place &place) {
+  Index ix{b, loc};
+  place.b = ix.div(index, ix.cst(kvHeads));
+  place.g = ix.rem(index, ix.cst(kvHeads));
+  place.keys = keysOf(b, place.b);
+}
+
+/// The empty state.
+void AttentionTiler::emitStart(OpBuilder &b, const Tile &tile, const Place &) {
+  Value zero = arith::ConstantOp::create(b, loc, b.getFloatAttr(compute, 0.0));
+  Value lowest = arith::ConstantOp::create(
+      b, loc,
+      b.getFloatAttr(compute,
+                     APFloat::getInf(compute.getFloatSemantics(), true)));
+  linalg::FillOp::create(b, loc, zero, tile.acc);
+  linalg::FillOp::create(b, loc, lowest, tile.max);
+  linalg::FillOp::create(b, loc, zero, tile.sum);
+}
+
+/// Gathers the tile's query rows, applies the row operations, transposes.
+void AttentionTiler::emitQuery(OpBuilder &b, const Tile &tile,
+                               const Place &place) {
+  Index ix{b, loc};
+  Value count = ix.min(ix.cst(tile.lanes), ix.sub(rows, place.row0));
+  query.emitTile(b, loc, place.b, place.g, place.row0, count, group,
+                 rowsMap(maps[0], true), queries, tile.positions, tile.rows);
+  linalg::TransposeOp::create(b, loc, tile.rows, tile.rowsT,
+                              ArrayRef<int64_t>{1, 0});
+}
+
+/// Visits the KV tiles of [firstKey, endKey) that the mask does not empty, as
+/// runs of one class. firstKey is a multiple of the KV tile.
+void AttentionTiler::emitKvLoop(OpBuilder &b, const Place &place, int64_t lanes,
+                                Value firstKey, Value endKey, TileBody body) {
+  Index ix{b, loc};
+  Value one = ix.cst(1);
+  Value lo = ix.div(firstKey, ix.cst(config.getKvTile()));
+  Value hi = ix.ceilDiv(endKey, config.getKvTile());
+  auto loop = [&](OpBuilder &b, Value from, Value to, bool masked) {
+    scf::ForOp::create(b, loc, from, to, one, ValueRange(),
+                       [&](OpBuilder &inner, Location, Value tile, ValueRange) {
+                         body(inner, tile, masked);
+                         scf::YieldOp::create(inner, loc);
+                       });
+  };
+  if (op.getMask().empty()) {
+    loop(b, lo, hi, /*masked=*/false);
+    return;
+  }
+
+  // What the tile covers: rows [row0, row0 + lanes) folded back to i and h.
+  Value lastRow = ix.sub(ix.min(ix.add(place.row0, ix.cst(lanes)), rows), one);
+  Value groupValue = ix.cst(group);
+  QueryTileBox box;
+  box.b = place.b;
+  box.iLo = ix.div(place.row0, groupValue);
+  box.iHi = ix.div(lastRow, groupValue);
+  box.hLo = ix.mul(place.g, groupValue);
+  box.hHi = ix.add(box.hLo, ix.cst(group - 1));
+  box.batches = batches;
+  box.queries = queries;
+  box.keys = place.keys;
+  box.heads = ix.cst(op.getQueryHeads());
+  box.kvHeads = ix.cst(kvHeads);
+  box.width = ix.cst(width);
+  TileClasses classes = emitTileClasses(b, op, box, config.getKvTile());
+  lo = ix.max(lo, classes.lo);
+  hi = ix.min(hi, classes.hi);
+
+  Type index = b.getIndexType();
+  scf::WhileOp::create(
+      b, loc, TypeRange(index), ValueRange(lo),
+      [&](OpBuilder &before, Location, ValueRange args) {
+        Value more = Index{before, loc}.less(args[0], hi);
+        scf::ConditionOp::create(before, loc, more, args);
+      },
+      [&](OpBuilder &after, Location, ValueRange args) {
+        Value start = args[0];
+        Value tileClass = classes.classOf(after, loc, start);
+        // The run ends where the class changes.
+        auto run = scf::WhileOp::create(
+            after, loc, TypeRange(index),
+            ValueRange(Index{after, loc}.add(start, one)),
+            [&](OpBuilder &before, Location, ValueRange args) {
+              Value inside = Index{before, loc}.less(args[0], hi);
+              auto same = scf::IfOp::create(
+                  before, loc, inside,
+                  [&](OpBuilder &then, Location) {
+                    Value next = classes.classOf(then, loc, args[0]);
+                    Value equal = arith::CmpIOp::create(
+                        then, loc, arith::CmpIPredicate::eq, next, tileClass);
+                    scf::YieldOp::create(then, loc, equal);
+                  },
+                  [&](OpBuilder &otherwise, Location) {
+                    Value no =
+                        arith::ConstantIntOp::create(otherwise, loc, 0, 1);
+                    scf::YieldOp::create(otherwise, loc, no);
+                  });
+              scf::ConditionOp::create(before, loc, same.getResult(0), args);
+            },
+            [&](OpBuilder &grow, Location, ValueRange args) {
+              scf::YieldOp::create(grow, loc,
+                                   Index{grow, loc}.add(args[0], one));
+            });
+        Value end = run.getResult(0);
+        auto isClass = [&](OpBuilder &at, TileClass wanted) {
+          Value number = arith::ConstantOp::create(
+              at, loc, at.getI64IntegerAttr(int64_t(wanted)));
+          return arith::CmpIOp::create(at, loc, arith::CmpIPredicate::eq,
+                                       tileClass, number);
+        };
+        scf::IfOp::create(after, loc, isClass(after, TileClass::Full),
+                          [&](OpBuilder &full, Location) {
+                            loop(full, start, end, /*masked=*/false);
+                            scf::YieldOp::create(full, loc);
+                          });
+        scf::IfOp::create(after, loc, isClass(after, TileClass::Partial),
+                          [&](OpBuilder &partial, Location) {
+                            loop(partial, start, end, /*masked=*/true);
+                            scf::YieldOp::create(partial, loc);
+                          });
+        scf::YieldOp::create(after, loc, end);
+      });
+}
+
+void AttentionTiler::emitPartial(OpBuilder &b, const Tile &tile,
+                                 const Place &place, Value k, Value v, Value j0,
+                                 bool masked) {
+  AffineExpr m, n, d, e;
+  MLIRContext *ctx = b.getContext();
+  bindDims(ctx, m, n, d, e);
+  ArrayAttr layout = b.getAffineMapArrayAttr(
+      {AffineMap::get(4, 0, {d, m}, ctx), AffineMap::get(4, 0, {n, d}, ctx),
+       AffineMap::get(4, 0, {n, e}, ctx), AffineMap::get(4, 0, {e, m}, ctx)});
+  auto partial = PartialOp::create(
+      b, loc, TypeRange(), tile.rowsT, k, v,
+      ValueRange{place.b, place.g, place.row0, j0},
+      ValueRange{batches, queries, place.keys}, op.getCaptures(), tile.acc,
+      tile.max, tile.sum, b.getF64FloatAttr(op.getScaleOrDefault()),
+      b.getI64IntegerAttr(group), b.getI64IntegerAttr(kvHeads), layout,
+      op.getCaptureNamesAttr(), config);
+  IRMapping mapping;
+  op.getScore().cloneInto(&partial.getScore(), mapping);
+  if (masked)
+    op.getMask().cloneInto(&partial.getMask(), mapping);
+}
+
+/// O and LSE of the tile, out of its state.
+void AttentionTiler::emitFinish(OpBuilder &b, const Tile &tile,
+                                const Place &place) {
+  Index ix{b, loc};
+  Value count = ix.min(ix.cst(tile.lanes), ix.sub(rows, place.row0));
+  if (tile.sinks) {
+    Value first = ix.mul(place.g, ix.cst(group));
+    scf::ForOp::create(
+        b, loc, ix.cst(0), ix.cst(tile.lanes), ix.cst(1), ValueRange(),
+        [&](OpBuilder &body, Location, Value l, ValueRange) {
+          Index in{body, loc};
+          Value head =
+              in.add(first, in.rem(in.add(place.row0, l), in.cst(group)));
+          Value sink = memref::LoadOp::create(body, loc, op.getSinks(), head);
+          if (sink.getType() != compute)
+            sink = arith::ExtFOp::create(body, loc, compute, sink);
+          memref::StoreOp::create(body, loc, sink, tile.sinks, l);
+          scf::YieldOp::create(body, loc);
+        });
+  }
+  SmallVector<Value> outputs = {tile.out};
+  if (tile.lse)
+    outputs.push_back(tile.lse);
+  AffineExpr m, e;
+  bindDims(b.getContext(), m, e);
+  FinalizeOp::create(
+      b, loc, TypeRange(), tile.acc, tile.max, tile.sum, tile.sinks, outputs,
+      AffineMapAttr::get(AffineMap::get(2, 0, {e, m}, b.getContext())));
+  ScatterRowsOp::create(b, loc, TypeRange(), tile.out, place.b, place.g,
+                        place.row0, count, op.getOutput(),
+                        b.getI64IntegerAttr(group),
+                        AffineMapAttr::get(rowsMap(maps[3], true)));
+  if (!tile.lse)
+    return;
+  // A caller may leave LSE out: its address is null then.
+  Value address =
+      memref::ExtractAlignedPointerAsIndexOp::create(b, loc, op.getLse());
+  Value wanted = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ne,
+                                       address, ix.cst(0));
+  scf::IfOp::create(b, loc, wanted, [&](OpBuilder &then, Location) {
+    ScatterRowsOp::create(then, loc, TypeRange(), tile.lse, place.b, place.g,
+                          place.row0, count, op.getLse(),
+                          b.getI64IntegerAttr(group),
+                          AffineMapAttr::get(rowsMap(maps[4], true)));
+    scf::YieldOp::create(then, loc);
+  });
+}
+
+void AttentionTiler::emitManyRows(OpBuilder &b, const Tile &buffers,
+                                  Value packPositions) {
+  Index ix{b, loc};
+  int64_t kvTile = config.getKvTile(), lanes = buffers.lanes;
+  // Nothing is packed where the other shape of work is taken.
+  Value zero = ix.cst(0);
+  Value roundHeads = ix.min(headCount, workers);
+  Value chunks = ix.ceilDiv(keys, kvTile);
+  Value packedHeads = ix.select(fewRows, zero, roundHeads);
+  auto packed = [&](int64_t packedWidth) -> Value {
+    return memref::AllocOp::create(
+        b, loc,
+        MemRefType::get(
+            {ShapedType::kDynamic, ShapedType::kDynamic, packedWidth}, compute),
+        ValueRange{packedHeads, ix.mul(chunks, ix.cst(kvTile))},
+        b.getI64IntegerAttr(64));
+  };
+  Value packedKeys = packed(width), packedValues = packed(valueWidth);
+  Value tiles = ix.ceilDiv(rows, lanes);
+
+  scf::IfOp::create(
+      b, loc, fewRows,
+      [&](OpBuilder &then, Location) { scf::YieldOp::create(then, loc); },
+      [&](OpBuilder &many, Location) {
+        scf::ForOp::create(
+            many, loc, zero, headCount, roundHeads, ValueRange(),
+            [&](OpBuilder &round, Location, Value first, ValueRange) {
+              Index in{round, loc};
+              Value heads = in.min(roundHeads, in.sub(headCount, first));
+              auto pack =
+                  cpu::ParallelOp::create(round, loc, in.mul(heads, chunks));
+              {
+                OpBuilder body =
+                    OpBuilder::atBlockBegin(&pack.getBody().front());
+                Index at{body, loc};
+                Value head = at.div(pack.getItem(), chunks);
+                Value j0 =
+                    at.mul(at.rem(pack.getItem(), chunks), at.cst(kvTile));
+                Place place;
+                splitHead(body, at.add(first, head), place);
+                Value count = at.max(
+                    at.cst(0), at.min(at.cst(kvTile), at.sub(place.keys, j0)));
+                Value positions = slot(body, packPositions, pack.getWorker());
+                auto chunk = [&](Value buffer, int64_t chunkWidth) -> Value {
+                  Value whole = slot(body, buffer, head);
+                  SmallVector<OpFoldResult> offsets = {j0,
+                                                       body.getIndexAttr(0)},
+                                            sizes = {body.getIndexAttr(kvTile),
+                                                     body.getIndexAttr(
+                                                         chunkWidth)},
+                                            strides(2, body.getIndexAttr(1));
+                  return memref::SubViewOp::create(body, loc, whole, offsets,
+                                                   sizes, strides);
+                };
+                key.emitTile(body, loc, place.b, place.g, j0, count, 1,
+                             rowsMap(maps[1], false), keys, positions,
+                             chunk(packedKeys, width));
+                value.emitTile(body, loc, place.b, place.g, j0, count, 1,
+                               rowsMap(maps[2], false), keys, positions,
+                               chunk(packedValues, valueWidth));
+              }
+              auto attend =
+                  cpu::ParallelOp::create(round, loc, in.mul(heads, tiles));
+              {
+                OpBuilder body =
+                    OpBuilder::atBlockBegin(&attend.getBody().front());
+                Index at{body, loc};
+                // Last tiles first: under causal masks they are the longest,
+                // and what is dealt out last should be short.
+                Value head = at.rem(attend.getItem(), heads);
+                Value tileIndex = at.sub(at.sub(tiles, at.cst(1)),
+                                         at.div(attend.getItem(), heads));
+                Place place;
+                splitHead(body, at.add(first, head), place);
+                place.row0 = at.mul(tileIndex, at.cst(lanes));
+                Tile tile = tileOf(body, buffers, attend.getWorker());
+                emitQuery(body, tile, place);
+                emitStart(body, tile, place);
+                Value headKeys = slot(body, packedKeys, head);
+                Value headValues = slot(body, packedValues, head);
+                emitKvLoop(
+                    body, place, lanes, at.cst(0), place.keys,
+                    [&](OpBuilder &inner, Value kvIndex, bool masked) {
+                      Index k{inner, loc};
+                      Value j0 = k.mul(kvIndex, k.cst(kvTile));
+                      Value count = k.min(k.cst(kvTile), k.sub(place.keys, j0));
+                      auto part = [&](Value whole, int64_t partWidth) -> Value {
+                        SmallVector<OpFoldResult>
+                            offsets = {j0, inner.getIndexAttr(0)},
+                            sizes = {count, inner.getIndexAttr(partWidth)},
+                            strides(2, inner.getIndexAttr(1));
+                        return memref::SubViewOp::create(
+                            inner, loc, whole, offsets, sizes, strides);
+                      };
+                      emitPartial(inner, tile, place, part(headKeys, width),
+                                  part(headValues, valueWidth), j0, masked);
+                    });
+                emitFinish(body, tile, place);
+              }
+              scf::YieldOp::create(round, loc);
+            });
+        scf::YieldOp::create(many, loc);
+      });
+}
+
+/// Keys [j0, j0 + count) of the place's kv head as [count][width] of the
+/// compute type: in place where the memory already is that, otherwise through
+/// `buffer`.
+Value AttentionTiler::emitKeyTile(OpBuilder &b, const RowSource &source,
+                                  Value original, AffineMap map,
+                                  const Place &place, Value j0, Value count,
+                                  Value buffer, Value positions,
+                                  int64_t tileWidth) {
+  MLIRContext *ctx = b.getContext();
+  Index ix{b, loc};
+  auto anyRows =
+      MemRefType::get({ShapedType::kDynamic, tileWidth}, compute,
+                      StridedLayoutAttr::get(ctx, ShapedType::kDynamic,
+                                             {ShapedType::kDynamic, 1}));
+  auto gather = [&](OpBuilder &at) -> Value {
+    source.emitTile(at, loc, place.b, place.g, j0, count, 1, map, keys,
+                    positions, buffer);
+    SmallVector<OpFoldResult> offsets(2, at.getIndexAttr(0)),
+        sizes = {count, at.getIndexAttr(tileWidth)},
+        strides(2, at.getIndexAttr(1));
+    Value filled =
+        memref::SubViewOp::create(at, loc, buffer, offsets, sizes, strides);
+    return memref::CastOp::create(at, loc, anyRows, filled);
+  };
+  auto type = cast<MemRefType>(original.getType());
+  if (source.hasChain() || type.getElementType() != compute)
+    return gather(b);
+
+  auto metadata = memref::ExtractStridedMetadataOp::create(b, loc, original);
+  // Which dimension of the whole tensor each of (b, h, i, d) is.
+  auto dimension = [&](unsigned dim) { return dimensionOf(map, dim); };
+  Value unit =
+      arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq,
+                            metadata.getStrides()[dimension(3)], ix.cst(1));
+  auto choice = scf::IfOp::create(
+      b, loc, unit,
+      [&](OpBuilder &then, Location) {
+        Index at{then, loc};
+        Value offset = metadata.getOffset();
+        for (auto [dim, position] : {std::pair<unsigned, Value>(0, place.b),
+                                     std::pair<unsigned, Value>(1, place.g),
+                                     std::pair<unsigned, Value>(2, j0)})
+          offset = at.add(
+              offset, at.mul(position, metadata.getStrides()[dimension(dim)]));
+        Value view = memref::ReinterpretCastOp::create(
+            then, loc, anyRows, metadata.getBaseBuffer(), OpFoldResult(offset),
+            ArrayRef<OpFoldResult>{count, then.getIndexAttr(tileWidth)},
+            ArrayRef<OpFoldResult>{metadata.getStrides()[dimension(2)],
+                                   then.getIndexAttr(1)});
+        scf::YieldOp::create(then, loc, view);
+      },
+      [&](OpBuilder &otherwise, Location) {
+        scf::YieldOp::create(otherwise, loc, gather(otherwise));
+      });
+  return choice.getResult(0);
+}
+
+void AttentionTiler::emitFewRows(OpBuilder &b, const Tile &buffers,
+                                 const KeyTile &keyTile) {
+  Index ix{b, loc};
+  int64_t lanes = buffers.lanes;
+  int64_t kvTile = config.getKvTile(), split = config.getKvSplit();
+  Value parts = ix.max(ix.cst(1), ix.ceilDiv(keys, split));
+  // The parts' states outlive the item that made them.
+  Value taken = fewRows;
+  int64_t narrow = config.getNarrowQueryTile();
+  if (lanes == narrow)
+    taken = ix.atMost(rows, ix.cst(narrow));
+  else
+    taken =
+        arith::AndIOp::create(b, loc, fewRows, ix.less(ix.cst(narrow), rows));
+  Value items = ix.mul(headCount, parts);
+  Value kept = ix.select(taken, items, ix.cst(0));
+  auto states = [&](ArrayRef<int64_t> shape) -> Value {
+    SmallVector<int64_t> full = {ShapedType::kDynamic};
+    llvm::append_range(full, shape);
+    return memref::AllocOp::create(b, loc, MemRefType::get(full, compute),
+                                   ValueRange(kept), b.getI64IntegerAttr(64));
+  };
+  Value accs = states({valueWidth, lanes}), maxs = states({lanes}),
+        sums = states({lanes});
+
+  auto stateOf = [&](OpBuilder &at, Tile tile, Value item) {
+    tile.acc = slot(at, accs, item);
+    tile.max = slot(at, maxs, item);
+    tile.sum = slot(at, sums, item);
+    return tile;
+  };
+  scf::IfOp::create(b, loc, taken, [&](OpBuilder &then, Location) {
+    Index in{then, loc};
+    Value single = arith::CmpIOp::create(then, loc, arith::CmpIPredicate::eq,
+                                         parts, in.cst(1));
+    auto attend = cpu::ParallelOp::create(then, loc, items);
+    {
+      OpBuilder body = OpBuilder::atBlockBegin(&attend.getBody().front());
+      Index at{body, loc};
+      Value item = attend.getItem(), worker = attend.getWorker();
+      Place place;
+      splitHead(body, at.div(item, parts), place);
+      place.row0 = at.cst(0);
+      Value firstKey = at.mul(at.rem(item, parts), at.cst(split));
+      Value endKey = at.min(at.add(firstKey, at.cst(split)), place.keys);
+      Tile tile = stateOf(body, tileOf(body, buffers, worker), item);
+      emitQuery(body, tile, place);
+      emitStart(body, tile, place);
+      Value keySlot = slot(body, keyTile.key, worker),
+            valueSlot = slot(body, keyTile.value, worker),
+            positions = slot(body, keyTile.positions, worker);
+      emitKvLoop(body, place, lanes, firstKey, endKey,
+                 [&](OpBuilder &inner, Value kvIndex, bool masked) {
+                   Index k{inner, loc};
+                   Value j0 = k.mul(kvIndex, k.cst(kvTile));
+                   Value count = k.min(k.cst(kvTile), k.sub(endKey, j0));
+                   Value k0 = emitKeyTile(inner, key, key.getSource(),
+                                          rowsMap(maps[1], false), place, j0,
+                                          count, keySlot, positions, width);
+                   Value v0 = emitKeyTile(
+                       inner, value, value.getSource(), rowsMap(maps[2], false),
+                       place, j0, count, valueSlot, positions, valueWidth);
+                   emitPartial(inner, tile, place, k0, v0, j0, masked);
+                 });
+      scf::IfOp::create(body, loc, single, [&](OpBuilder &only, Location) {
+        emitFinish(only, tile, place);
+        scf::YieldOp::create(only, loc);
+      });
+    }
+    scf::IfOp::create(
+        then, loc, single,
+        [&](OpBuilder &done, Location) { scf::YieldOp::create(done, loc); },
+        [&](OpBuilder &several, Location) {
+          auto join = cpu::ParallelOp::create(several, loc, headCount);
+          OpBuilder body = OpBuilder::atBlockBegin(&join.getBody().front());
+          Index at{body, loc};
+          Place place;
+          splitHead(body, join.getItem(), place);
+          place.row0 = at.cst(0);
+          Value firstItem = at.mul(join.getItem(), parts);
+          Tile tile =
+              stateOf(body, tileOf(body, buffers, join.getWorker()), firstItem);
+          AffineExpr m, e;
+          bindDims(body.getContext(), m, e);
+          auto layout = AffineMapAttr::get(
+              AffineMap::get(2, 0, {e, m}, body.getContext()));
+          scf::ForOp::create(
+              body, loc, at.cst(1), parts, at.cst(1), ValueRange(),
+              [&](OpBuilder &step, Location, Value part, ValueRange) {
+                Tile other =
+                    stateOf(step, tile, Index{step, loc}.add(firstItem, part));
+                MergeOp::create(step, loc, TypeRange(), other.acc, other.max,
+                                other.sum, tile.acc, tile.max, tile.sum,
+                                layout);
+                scf::YieldOp::create(step, loc);
+              });
+          emitFinish(body, tile, place);
+          scf::YieldOp::create(several, loc);
+        });
+    scf::YieldOp::create(then, loc);
+  });
+}
+
+LogicalResult AttentionTiler::run() {
+  if (!config)
+    return op.emitOpError("has no #attn.config; run attn-select-config first");
+  if (!op.getOrigin().empty())
+    return op.emitOpError("is itself a tile; tile the whole attention");
+  if (!isa<MemRefType>(op.getQuery().getType()))
+    return op.emitOpError("works on tensors; bufferize first");
+  rewriter.setInsertionPoint(op);
+  Index ix{rewriter, loc};
+  // Temporaries of row operations vanish; extents come from what is read.
+  queries = ix.dim(query.getSource(), dimensionOf(maps[0], 3));
+  batches = ix.dim(query.getSource(), dimensionOf(maps[0], 0));
+  keys = ix.dim(key.getSource(), dimensionOf(maps[1], 4));
+  rows = ix.mul(queries, ix.cst(group));
+  // With no query rows there is no tile to speak of, and no work.
+  Value anyRows = ix.less(ix.cst(0), rows);
+  headCount = ix.select(anyRows, ix.mul(batches, ix.cst(kvHeads)), ix.cst(0));
+  workers = cpu::WorkersOp::create(rewriter, loc, rewriter.getIndexType());
+  fewRows = ix.atMost(rows, ix.cst(config.getQueryTile()));
+
+  int64_t narrow = config.getNarrowQueryTile(), wide = config.getQueryTile();
+  int64_t kvTile = config.getKvTile();
+  KeyTile keyTile = {scratch({kvTile, width}, compute),
+                     scratch({kvTile, valueWidth}, compute),
+                     scratch({kvTile}, rewriter.getI64Type())};
+  Tile wideTile = makeTile(wide);
+  if (narrow != wide)
+    emitFewRows(rewriter, makeTile(narrow), keyTile);
+  emitFewRows(rewriter, wideTile, keyTile);
+  emitManyRows(rewriter, wideTile, keyTile.positions);
+  rewriter.eraseOp(op);
+  for (const RowSource *source : {&query, &key, &value})
+    source->eraseChain(rewriter);
+  return success();
+}
+
+struct TileAttention : fovea::impl::TileAttentionBase<TileAttention> {
+  void runOnOperation() override {
+    SmallVector<AttentionOp> ops;
+    getOperation().walk([&](AttentionOp op) { ops.push_back(op); });
+    IRRewriter rewriter(&getContext());
+    for (AttentionOp op : ops)
+      if (failed(AttentionTiler(op, rewriter).run()))
+        return signalPassFailure();
+  }
+};
+
+} // namespace

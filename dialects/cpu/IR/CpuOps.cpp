@@ -1,0 +1,73 @@
+// Part of the Fovea project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information. SPDX-License-Identifier:
+// Apache-2.0 WITH LLVM-exception
+
+// The cpu dialect: registration, and the syntax of cpu.parallel.
+
+#include "dialects/cpu/IR/CpuOps.h"
+
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/OpImplementation.h"
+
+using namespace mlir;
+using namespace fovea::cpu;
+
+#include "dialects/cpu/IR/CpuDialect.cpp.inc"
+#define GET_OP_CLASSES
+#include "dialects/cpu/IR/CpuOps.cpp.inc"
+
+void CpuDialect::initialize() {
+  addOperations<
+#define GET_OP_LIST
+#include "dialects/cpu/IR/CpuOps.cpp.inc"
+      >();
+}
+
+void ParallelOp::build(OpBuilder &builder, OperationState &state, Value count) {
+  OpBuilder::InsertionGuard guard(builder);
+  state.addOperands(count);
+  Region *body = state.addRegion();
+  Type index = builder.getIndexType();
+  builder.createBlock(body, {}, {index, index},
+                      {state.location, state.location});
+  ensureTerminator(*body, builder, state.location);
+}
+
+ParseResult ParallelOp::parse(OpAsmParser &parser, OperationState &result) {
+  SmallVector<OpAsmParser::Argument> args(2);
+  OpAsmParser::UnresolvedOperand count;
+  Type index = parser.getBuilder().getIndexType();
+  if (parser.parseLParen() || parser.parseArgument(args[0]) ||
+      parser.parseComma() || parser.parseArgument(args[1]) ||
+      parser.parseRParen() || parser.parseKeyword("to") ||
+      parser.parseOperand(count) ||
+      parser.resolveOperand(count, index, result.operands))
+    return failure();
+  for (OpAsmParser::Argument &arg : args)
+    arg.type = index;
+  Region *body = result.addRegion();
+  if (parser.parseRegion(*body, args) ||
+      parser.parseOptionalAttrDict(result.attributes))
+    return failure();
+  ensureTerminator(*body, parser.getBuilder(), result.location);
+  return success();
+}
+
+void ParallelOp::print(OpAsmPrinter &printer) {
+  printer << " (" << getItem() << ", " << getWorker() << ") to " << getCount()
+          << ' ';
+  printer.printRegion(getBody(), /*printEntryBlockArgs=*/false,
+                      /*printBlockTerminators=*/false);
+  printer.printOptionalAttrDict((*this)->getAttrs());
+}
+
+LogicalResult ParallelOp::verify() {
+  Block &block = getBody().front();
+  if (block.getNumArguments() != 2 ||
+      !llvm::all_of(block.getArgumentTypes(),
+                    [](Type t) { return t.isIndex(); }))
+    return emitOpError("body takes the item and the worker, both index");
+  if ((*this)->getParentOfType<ParallelOp>())
+    return emitOpError("must not be nested");
+  return success();
+}

@@ -1,0 +1,84 @@
+// Part of the Fovea project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef FOVEA_DIALECTS_CPU_IR_CPUOPS_TD
+#define FOVEA_DIALECTS_CPU_IR_CPUOPS_TD
+
+include "mlir/IR/OpBase.td"
+include "mlir/Dialect/LLVMIR/LLVMTypes.td"
+include "mlir/Interfaces/SideEffectInterfaces.td"
+
+def Cpu_Dialect : Dialect {
+  let name = "cpu";
+  let cppNamespace = "::fovea::cpu";
+  let summary = "What a CPU kernel asks of the runtime";
+  let description = [{
+    The few things a kernel cannot say with upstream dialects: a parallel loop
+    whose body knows its worker, the number of workers, the workspace, and a
+    check that ends the call with a status. `attn-cpu-outline-parallel` and
+    `attn-cpu-emit-entry` turn them into the C ABI of runtime/include/fovea.
+  }];
+}
+
+class Cpu_Op<string mnemonic, list<Trait> traits = []>
+    : Op<Cpu_Dialect, mnemonic, traits>;
+
+def Cpu_ParallelOp : Cpu_Op<"parallel", [
+    RecursiveMemoryEffects, SingleBlockImplicitTerminator<"EndOp">]> {
+  let summary = "run the body for every item, on any worker, in any order";
+  let description = [{
+    The body runs once per item in [0, count). Items are independent: they share
+    no written memory but per-worker scratch, which `worker` (in [0, workers))
+    selects. Results never depend on the distribution (rule D1).
+
+    ```mlir
+    cpu.parallel (%item, %worker) to %count { ... }
+    ```
+  }];
+  let arguments = (ins Index:$count);
+  let regions = (region SizedRegion<1>:$body);
+  let hasCustomAssemblyFormat = 1;
+  let hasVerifier = 1;
+  let skipDefaultBuilders = 1;
+  let builders = [OpBuilder<(ins "::mlir::Value":$count)>];
+  let extraClassDeclaration = [{
+    ::mlir::BlockArgument getItem() { return getBody().getArgument(0); }
+    ::mlir::BlockArgument getWorker() { return getBody().getArgument(1); }
+  }];
+}
+
+def Cpu_EndOp : Cpu_Op<"end", [Pure, Terminator, HasParent<"ParallelOp">]> {
+  let summary = "end of a parallel body";
+  let assemblyFormat = "attr-dict";
+}
+
+def Cpu_WorkersOp : Cpu_Op<"workers", [Pure]> {
+  let summary = "how many workers the call may use";
+  let results = (outs Index:$result);
+  let assemblyFormat = "attr-dict";
+}
+
+def Cpu_WorkspaceOp : Cpu_Op<"workspace", [Pure]> {
+  let summary = "the scratch memory of the call, aligned to 64 bytes";
+  let results = (outs MemRefRankOf<[I8], [1]>:$result);
+  let assemblyFormat = "attr-dict `:` type($result)";
+}
+
+def Cpu_ContextOp : Cpu_Op<"context", [Pure]> {
+  let summary = "the runtime context of the call";
+  let results = (outs LLVM_AnyPointer:$result);
+  let assemblyFormat = "attr-dict `:` type($result)";
+}
+
+def Cpu_RequireOp : Cpu_Op<"require"> {
+  let summary = "end the call with a status unless a condition holds";
+  let description = [{
+    Checks what only the data can tell, such as the room left in a cache. Stands
+    in the entry block of a kernel, before anything is written.
+  }];
+  let arguments = (ins I1:$condition, I32Attr:$status);
+  let assemblyFormat = "$condition `else` $status attr-dict";
+}
+
+#endif
