@@ -42,7 +42,7 @@ using Values = SmallVector<Value>;
 
 /// Steps of the innermost loops. The accumulators hide the latency; unrolling
 /// only thins out loop control.
-constexpr int64_t depthUnroll = 4, keyUnroll = 2;
+constexpr int64_t depthUnroll = 4, keyUnroll = 4;
 
 /// Independent chains that keep two multiply-add units of latency 4 busy.
 constexpr int64_t latencyUnroll = 8;
