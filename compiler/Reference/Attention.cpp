@@ -1,0 +1,314 @@
+// Part of the Fovea project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information. SPDX-License-Identifier:
+// Apache-2.0 WITH LLVM-exception
+
+// attn.attention and attn.partial by their definitions (rules S1-S3, M1, M2,
+// M7, R1). Only attended pairs are computed, and only their keys and values are
+// read, so that what a masked key holds cannot matter (M1).
+
+#include "compiler/Reference/Environment.h"
+#include "compiler/Reference/Scalars.h"
+#include <cmath>
+#include <limits>
+
+using namespace mlir;
+using namespace fovea;
+using namespace fovea::reference;
+
+namespace {
+
+constexpr double negativeInfinity = -std::numeric_limits<double>::infinity();
+
+/// Strides of an operand by loop dimension: the element at a point of the
+/// iteration space is at the sum of coordinate times stride.
+SmallVector<int64_t> loopStrides(AffineMap map, const Tensor &tensor) {
+  SmallVector<int64_t> strides = tensor.strides(), result;
+  for (unsigned dim = 0; dim < map.getNumDims(); ++dim) {
+    SmallVector<int64_t> unit(map.getNumDims(), 0);
+    unit[dim] = 1;
+    int64_t step = 0;
+    for (auto [index, stride] : llvm::zip_equal(map.compose(unit), strides))
+      step += index * stride;
+    result.push_back(step);
+  }
+  return result;
+}
+
+/// The extent of the operand's dimension that `dim` runs along.
+int64_t extentAlong(AffineMap map, const Tensor &tensor, unsigned dim) {
+  for (auto [expr, extent] : llvm::zip_equal(map.getResults(), tensor.shape))
+    if (expr.isFunctionOfDim(dim))
+      return extent;
+  llvm_unreachable("the verifier saw that the map uses this dimension");
+}
+
+/// What the mask and score regions say of a pair, and the extents they see.
+class PairRules {
+public:
+  static llvm::Expected<PairRules> create(Region &score, Region &mask,
+                                          OperandRange captures,
+                                          const Environment &env) {
+    PairRules rules;
+    SmallVector<const Tensor *> tensors(attn::NumIndexArgs, nullptr);
+    for (mlir::Value capture : captures) {
+      Scalar scalar = ofInt(0);
+      const RuntimeValue &value = env.get(capture);
+      if (auto *integer = std::get_if<int64_t>(&value))
+        scalar = ofInt(*integer);
+      else if (auto *real = std::get_if<double>(&value))
+        scalar = ofFloat(*real);
+      rules.captured.push_back(scalar);
+      tensors.push_back(std::get_if<Tensor>(&value));
+    }
+    rules.arguments.assign(1 + attn::NumIndexArgs, ofInt(0));
+    llvm::append_range(rules.arguments, rules.captured);
+    if (!mask.empty()) {
+      llvm::Expected<ScalarProgram> program =
+          ScalarProgram::create(mask, tensors);
+      if (!program)
+        return program.takeError();
+      rules.mask = std::move(*program);
+    }
+    tensors.insert(tensors.begin(), nullptr);
+    if (!score.empty()) {
+      llvm::Expected<ScalarProgram> program =
+          ScalarProgram::create(score, tensors);
+      if (!program)
+        return program.takeError();
+      rules.score = std::move(*program);
+    }
+    return rules;
+  }
+
+  void set(attn::RegionArg argument, int64_t value) {
+    arguments[1 + argument] = ofInt(value);
+  }
+  /// Whether the query attends the key (M1), and how a score changes (S2, S3),
+  /// at the point that was set.
+  bool attends() {
+    return !mask || mask->run(ArrayRef(arguments).drop_front()).integer;
+  }
+  double rescore(double s) {
+    if (!score)
+      return s;
+    arguments[0] = ofFloat(s);
+    return score->run(arguments).real;
+  }
+
+private:
+  std::optional<ScalarProgram> score, mask;
+  SmallVector<Scalar> arguments; // s, then as in RegionArg, then captures
+  SmallVector<Scalar> captured;
+};
+
+double dot(const double *x, int64_t xStride, const double *y, int64_t yStride,
+           int64_t count) {
+  double result = 0.0;
+  for (int64_t d = 0; d < count; ++d)
+    result += x[d * xStride] * y[d * yStride];
+  return result;
+}
+
+enum Loop : unsigned { LoopB, LoopG, LoopR, LoopM, LoopN, LoopD, LoopE };
+
+} // namespace
+
+llvm::Error fovea::reference::errorOf(Operation *op, const Twine &message) {
+  return llvm::createStringError(op->getName().getStringRef() + ": " + message);
+}
+
+llvm::Expected<AttentionResult> fovea::reference::interpretAttention(
+    attn::AttentionOp op, const Environment &env, bool absoluteSums) {
+  const Tensor &q = env.tensor(op.getQuery()), &k = env.tensor(op.getKey()),
+               &v = env.tensor(op.getValue());
+  const Tensor *lengths = env.tensorOrNull(op.getLengths());
+  const Tensor *sinks = env.tensorOrNull(op.getSinks());
+  AttentionResult result;
+  result.o = Tensor::filled(env.tensor(op.getOutput()).shape, q.elementType, 0);
+  result.o.elementType = env.tensor(op.getOutput()).elementType;
+  if (absoluteSums)
+    result.absoluteSums =
+        Tensor::filled(result.o.shape, Float64Type::get(op.getContext()), 0.0);
+  if (op.hasLse())
+    result.lse = Tensor::filled(env.tensor(op.getLse()).shape,
+                                env.tensor(op.getLse()).elementType, 0.0);
+
+  SmallVector<AffineMap> maps = op.getMaps();
+  int64_t batches = extentAlong(maps[0], q, LoopB);
+  int64_t rows = extentAlong(maps[0], q, LoopM);
+  int64_t keys = extentAlong(maps[1], k, LoopN);
+  int64_t kvHeads = op.getKvHeads(), group = op.getGroupSize();
+  int64_t heads = kvHeads * group;
+  int64_t width = op.getQkWidth(), valueWidth = op.getValueWidth();
+  if (extentAlong(maps[1], k, LoopB) != batches ||
+      extentAlong(maps[2], v, LoopB) != batches ||
+      extentAlong(maps[3], result.o, LoopB) != batches ||
+      (result.lse && extentAlong(maps[4], *result.lse, LoopB) != batches) ||
+      (lengths && lengths->shape[0] != batches))
+    return errorOf(op, "operands differ in batch (rule S1)");
+  if (extentAlong(maps[2], v, LoopN) != keys)
+    return errorOf(op, "k and v differ in key length (rule S1)");
+  if (extentAlong(maps[3], result.o, LoopM) != rows ||
+      (result.lse && extentAlong(maps[4], *result.lse, LoopM) != rows))
+    return errorOf(op, "q and the outputs differ in rows (rule R2)");
+  if (sinks && sinks->shape[0] != heads)
+    return errorOf(op, "sinks holds one logit per query head (rule M7)");
+
+  SmallVector<int64_t> qs = loopStrides(maps[0], q),
+                       ks = loopStrides(maps[1], k),
+                       vs = loopStrides(maps[2], v),
+                       os = loopStrides(maps[3], result.o), ls;
+  if (result.lse)
+    ls = loopStrides(maps[4], *result.lse);
+
+  // Where this tile lies in the whole problem; the regions speak of the latter.
+  SmallVector<int64_t> origin(4, 0),
+      extents = {batches, heads, kvHeads, rows, keys};
+  for (auto [index, value] : llvm::enumerate(op.getOrigin()))
+    origin[index] = env.integer(value);
+  for (auto [index, value] : llvm::enumerate(op.getExtents()))
+    extents[index] = env.integer(value);
+
+  llvm::Expected<PairRules> rules =
+      PairRules::create(op.getScore(), op.getMask(), op.getCaptures(), env);
+  if (!rules)
+    return rules.takeError();
+  for (auto [argument, extent] :
+       llvm::zip_equal(ArrayRef({attn::ArgBatches, attn::ArgHeads,
+                                 attn::ArgKvHeads, attn::ArgM, attn::ArgN}),
+                       extents))
+    rules->set(argument, extent);
+  rules->set(attn::ArgD, width);
+
+  double scale = op.getScaleOrDefault();
+  std::vector<int64_t> attended;
+  std::vector<double> scores;
+  for (int64_t b = 0; b < batches; ++b) {
+    // The keys of this batch row, counted in the whole problem (K1).
+    int64_t rowKeys = extents[4];
+    if (lengths) {
+      rowKeys = std::clamp<int64_t>(static_cast<int64_t>(lengths->data[b]), 0,
+                                    extents[4]);
+      rules->set(attn::ArgN, rowKeys);
+    }
+    rules->set(attn::ArgB, origin[0] + b);
+    for (int64_t h = 0; h < heads; ++h) {
+      int64_t g = h / group, r = h % group;
+      rules->set(attn::ArgH, origin[1] + h);
+      for (int64_t i = 0; i < rows; ++i) {
+        rules->set(attn::ArgI, origin[2] + i);
+        const double *query = q.data.data() + b * qs[LoopB] + g * qs[LoopG] +
+                              r * qs[LoopR] + i * qs[LoopM];
+        attended.clear();
+        scores.clear();
+        double max = sinks ? sinks->data[h] : negativeInfinity;
+        for (int64_t j = 0; j < keys && origin[3] + j < rowKeys; ++j) {
+          rules->set(attn::ArgJ, origin[3] + j);
+          if (!rules->attends())
+            continue;
+          const double *key =
+              k.data.data() + b * ks[LoopB] + g * ks[LoopG] + j * ks[LoopN];
+          double s = rules->rescore(
+              scale * dot(query, qs[LoopD], key, ks[LoopD], width));
+          attended.push_back(j);
+          scores.push_back(s);
+          max = std::max(max, s);
+        }
+
+        // Softmax (M2): an empty row, or one of -inf alone, subtracts nothing.
+        double shift = max == negativeInfinity ? 0.0 : max;
+        double sum = sinks ? std::exp(sinks->data[h] - shift) : 0.0;
+        for (double &s : scores) {
+          s = std::exp(s - shift); // from here on: the weight
+          sum += s;
+        }
+        if (result.lse)
+          result.lse->data[b * ls[LoopB] + g * ls[LoopG] + r * ls[LoopR] +
+                           i * ls[LoopM]] = shift + std::log(sum);
+        if (sum == 0.0)
+          continue; // O = 0
+        int64_t out =
+            b * os[LoopB] + g * os[LoopG] + r * os[LoopR] + i * os[LoopM];
+        for (auto [j, weight] : llvm::zip_equal(attended, scores)) {
+          const double *value =
+              v.data.data() + b * vs[LoopB] + g * vs[LoopG] + j * vs[LoopN];
+          double p = weight / sum;
+          for (int64_t e = 0; e < valueWidth; ++e) {
+            double x = value[e * vs[LoopE]];
+            result.o.data[out + e * os[LoopE]] += p * x;
+            if (absoluteSums)
+              result.absoluteSums->data[out + e * os[LoopE]] += p * std::abs(x);
+          }
+        }
+      }
+    }
+  }
+  return result;
+}
+
+llvm::Expected<SmallVector<Tensor>>
+fovea::reference::interpretPartial(attn::PartialOp op, const Environment &env) {
+  const Tensor &q = env.tensor(op.getQuery()), &k = env.tensor(op.getKey()),
+               &v = env.tensor(op.getValue());
+  Tensor acc = env.tensor(op.getAcc()), max = env.tensor(op.getMax()),
+         sum = env.tensor(op.getSum());
+  enum { M, N, D, E };
+  SmallVector<AffineMap> maps = op.getMaps();
+  int64_t rows = extentAlong(maps[0], q, M), keys = extentAlong(maps[1], k, N);
+  int64_t width = extentAlong(maps[0], q, D);
+  int64_t valueWidth = extentAlong(maps[2], v, E);
+  if (extentAlong(maps[1], k, D) != width ||
+      extentAlong(maps[2], v, N) != keys ||
+      extentAlong(maps[3], acc, M) != rows ||
+      extentAlong(maps[3], acc, E) != valueWidth || max.shape[0] != rows ||
+      sum.shape[0] != rows)
+    return errorOf(op, "the tiles do not fit together");
+  SmallVector<int64_t> qs = loopStrides(maps[0], q),
+                       ks = loopStrides(maps[1], k),
+                       vs = loopStrides(maps[2], v),
+                       as = loopStrides(maps[3], acc);
+
+  llvm::Expected<PairRules> rules =
+      PairRules::create(op.getScore(), op.getMask(), op.getCaptures(), env);
+  if (!rules)
+    return rules.takeError();
+  int64_t group = static_cast<int64_t>(op.getGroup());
+  int64_t kvHeads = static_cast<int64_t>(op.getKvHeads());
+  int64_t b = env.integer(op.getB()), g = env.integer(op.getG());
+  int64_t queries = env.integer(op.getExtents()[1]);
+  rules->set(attn::ArgB, b);
+  rules->set(attn::ArgBatches, env.integer(op.getExtents()[0]));
+  rules->set(attn::ArgHeads, kvHeads * group);
+  rules->set(attn::ArgKvHeads, kvHeads);
+  rules->set(attn::ArgM, queries);
+  rules->set(attn::ArgN, env.integer(op.getExtents()[2]));
+  rules->set(attn::ArgD, width);
+
+  double scale = op.getScale().convertToDouble();
+  for (int64_t l = 0; l < rows; ++l) {
+    int64_t r = env.integer(op.getRow0()) + l;
+    if (r >= queries * group)
+      break; // rows beyond the problem hold anything
+    rules->set(attn::ArgH, g * group + r % group);
+    rules->set(attn::ArgI, r / group);
+    for (int64_t n = 0; n < keys; ++n) {
+      rules->set(attn::ArgJ, env.integer(op.getJ0()) + n);
+      if (!rules->attends())
+        continue;
+      double s =
+          rules->rescore(scale * dot(q.data.data() + l * qs[M], qs[D],
+                                     k.data.data() + n * ks[N], ks[D], width));
+      // One key at a time: rescale the state to the new maximum, then add.
+      double newMax = std::max(max.data[l], s);
+      double shift = newMax == negativeInfinity ? 0.0 : newMax;
+      double keep = std::exp(max.data[l] - shift), weight = std::exp(s - shift);
+      max.data[l] = newMax;
+      sum.data[l] = sum.data[l] * keep + weight;
+      for (int64_t e = 0; e < valueWidth; ++e) {
+        double &x = acc.data[l * as[M] + e * as[E]];
+        x = x * keep + weight * v.data[n * vs[N] + e * vs[E]];
+      }
+    }
+  }
+  return SmallVector<Tensor>{std::move(acc), std::move(max), std::move(sum)};
+}

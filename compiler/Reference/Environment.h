@@ -1,0 +1,58 @@
+// Part of the Fovea project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information. SPDX-License-Identifier:
+// Apache-2.0 WITH LLVM-exception
+
+// The values of a program while the reference interprets it, and the operations
+// that are interpreted in a file of their own. Private to this library.
+
+#ifndef FOVEA_COMPILER_REFERENCE_ENVIRONMENT_H
+#define FOVEA_COMPILER_REFERENCE_ENVIRONMENT_H
+
+#include "compiler/Reference/Interpreter.h"
+#include "dialects/attn/IR/AttnOps.h"
+#include "llvm/ADT/DenseMap.h"
+#include <memory>
+
+namespace fovea::reference {
+
+/// Values by their name in the program. Tensors are never changed once made.
+class Environment {
+public:
+  void set(mlir::Value name, RuntimeValue value) {
+    values[name] = std::make_shared<const RuntimeValue>(std::move(value));
+  }
+  const RuntimeValue &get(mlir::Value name) const { return *values.at(name); }
+  const Tensor &tensor(mlir::Value name) const {
+    return std::get<Tensor>(get(name));
+  }
+  int64_t integer(mlir::Value name) const {
+    return std::get<int64_t>(get(name));
+  }
+  /// The tensor, or null for an absent operand.
+  const Tensor *tensorOrNull(mlir::Value name) const {
+    return name ? &tensor(name) : nullptr;
+  }
+
+private:
+  llvm::DenseMap<mlir::Value, std::shared_ptr<const RuntimeValue>> values;
+};
+
+struct AttentionResult {
+  Tensor o;
+  std::optional<Tensor> lse;
+  std::optional<Tensor> absoluteSums;
+};
+llvm::Expected<AttentionResult> interpretAttention(attn::AttentionOp op,
+                                                   const Environment &env,
+                                                   bool absoluteSums);
+
+/// acc, max and sum.
+llvm::Expected<llvm::SmallVector<Tensor>>
+interpretPartial(attn::PartialOp op, const Environment &env);
+
+/// An error of `op`: its name, then the message.
+llvm::Error errorOf(mlir::Operation *op, const llvm::Twine &message);
+
+} // namespace fovea::reference
+
+#endif // FOVEA_COMPILER_REFERENCE_ENVIRONMENT_H
