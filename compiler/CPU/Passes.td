@@ -90,4 +90,50 @@ def EmitEntry : Pass<"attn-cpu-emit-entry", "::mlir::ModuleOp"> {
     "::mlir::LLVM::LLVMDialect"];
 }
 
+/// A pass that lowers operations on whole rows of memrefs.
+class RowPass<string name, string op = ""> : Pass<name, op> {
+  let options = [Option<"vectorBits", "vector-bits", "int64_t", "256",
+                        "bits of the target's vector registers">];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::math::MathDialect",
+    "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
+    "::mlir::vector::VectorDialect"];
+}
+
+def LowerRows : RowPass<"attn-cpu-lower-rows"> {
+  let summary = "attn.gather_rows and attn.scatter_rows on memrefs to vector loops";
+  let description = [{
+    Any strides and any two float types. A row whose inner stride turns out to be 1
+    at run time is copied by vectors.
+  }];
+}
+
+def LowerTranspose : RowPass<"attn-cpu-lower-transpose"> {
+  let summary = "linalg.transpose of static 2-D memrefs of floats to vector shuffles";
+  let description = [{
+    Square blocks of a vector's lanes are transposed in registers, the edges by
+    elements. Every other linalg.transpose is left alone.
+  }];
+}
+
+def LowerRope : RowPass<"attn-cpu-lower-rope", "::mlir::ModuleOp"> {
+  let summary = "attn.rope on memrefs to vector loops";
+  let description = [{
+    Frequencies become a constant of the module; angles, cosines and sines are
+    computed in f64 (rule P1) by math.cos and math.sin, for `attn-cpu-expand-math`
+    to expand. Rows that share a position share its cosines and sines.
+  }];
+}
+
+def LowerRmsNorm : RowPass<"attn-cpu-lower-rms-norm"> {
+  let summary = "attn.rms_norm on memrefs to vector loops";
+}
+
+def LowerAppend : RowPass<"attn-cpu-lower-append"> {
+  let summary = "attn.append on memrefs to vector loops";
+  let description = [{
+    Rows that would lie outside the cache are not written (rule K3).
+  }];
+}
+
 #endif

@@ -35,7 +35,7 @@ static void require(bool condition, const char *what) {
   abort();
 }
 
-Jit::Jit(StringRef source, StringRef cpu) {
+Jit::Jit(StringRef source, StringRef cpu, int64_t vectorBits) {
   llvm::InitializeNativeTarget();
   llvm::InitializeNativeTargetAsmPrinter();
   DialectRegistry registry;
@@ -47,6 +47,11 @@ Jit::Jit(StringRef source, StringRef cpu) {
   OwningOpRef<ModuleOp> module = parseSourceString<ModuleOp>(source, &context);
   require(bool(module), "the source does not parse");
   PassManager passes(&context);
+  passes.addPass(createLowerRows({vectorBits}));
+  passes.addPass(createLowerRope({vectorBits}));
+  passes.addPass(createLowerRmsNorm({vectorBits}));
+  passes.addPass(createLowerAppend({vectorBits}));
+  passes.addPass(createLowerTranspose({vectorBits}));
   passes.addPass(createLowerPartial());
   passes.addPass(createLowerMerge());
   cpu::addConversionToLLVM(passes);

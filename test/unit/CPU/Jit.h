@@ -36,7 +36,8 @@ class Jit {
 public:
   /// Runs the CPU passes and code generation for `cpu` on `source`; aborts with
   /// a message if that fails. The code runs on this machine only if it may.
-  Jit(llvm::StringRef source, llvm::StringRef cpu = "x86-64-v3");
+  Jit(llvm::StringRef source, llvm::StringRef cpu = "x86-64-v3",
+      int64_t vectorBits = 256);
   ~Jit();
 
   const std::string &getAssembly() const { return assembly; }

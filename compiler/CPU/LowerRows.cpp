@@ -1,0 +1,172 @@
+// Part of the Fovea project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information. SPDX-License-Identifier:
+// Apache-2.0 WITH LLVM-exception
+
+// attn-cpu-lower-rows: attn.gather_rows and attn.scatter_rows on memrefs become
+// loops of loads and stores with conversion. Any strides and any two float
+// types; vectors where both rows have a unit inner stride (tested at run time
+// if need be), single elements elsewhere. It must not be asked about tensors.
+
+#include "compiler/CPU/Passes.h"
+#include "compiler/CPU/Rows.h"
+#include "dialects/attn/IR/AttnOps.h"
+
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+
+using namespace mlir;
+using namespace fovea::attn;
+using namespace fovea::cpu;
+
+namespace fovea {
+#define GEN_PASS_DEF_LOWERROWS
+#include "compiler/CPU/Passes.h.inc"
+} // namespace fovea
+
+/// `whole` with its dimensions in the order b, h, i and (if it has one) d.
+static Value inRowOrder(ImplicitLocOpBuilder &b, Value whole, AffineMap map) {
+  SmallVector<unsigned> order(map.getNumResults());
+  for (auto [position, expr] : llvm::enumerate(map.getResults()))
+    order[cast<AffineDimExpr>(expr).getPosition()] = position;
+  auto permutation = AffineMap::getPermutationMap(order, b.getContext());
+  if (permutation.isIdentity())
+    return whole;
+  return memref::TransposeOp::create(b, whole, AffineMapAttr::get(permutation));
+}
+
+/// The index (b, h, i) of tile row `l`: folded row r = row0 + l is index
+/// i = r floordiv group of head h = g * group + r mod group.
+template <typename Op>
+static SmallVector<Value> emitRowIndex(ImplicitLocOpBuilder &b, Op op,
+                                       Value l) {
+  Value row = arith::AddIOp::create(b, op.getRow0(), l), head = op.getG();
+  if (op.getGroup() != 1) {
+    Value group = createIndex(b, op.getGroup());
+    Value member = arith::RemUIOp::create(b, row, group);
+    row = arith::DivUIOp::create(b, row, group);
+    head =
+        arith::AddIOp::create(b, arith::MulIOp::create(b, head, group), member);
+  }
+  return {op.getB(), head, row};
+}
+
+/// The rows of `tile` that the whole tensor has: [0, rows), at most all.
+static Value emitRowCount(ImplicitLocOpBuilder &b, Value rows, Value tile) {
+  Value zero = createIndex(b, 0);
+  Value all = b.createOrFold<memref::DimOp>(tile, 0);
+  return arith::MaxSIOp::create(b, arith::MinSIOp::create(b, rows, all), zero);
+}
+
+static SmallVector<Value> append(ValueRange indices, Value last) {
+  SmallVector<Value> result(indices);
+  result.push_back(last);
+  return result;
+}
+
+/// dest[destIndex...] = source[sourceIndex...] for a row of `width` elements,
+/// or for one element if width is 0. The wider type is the tile's, so `lanes`
+/// counts its elements.
+static void emitCopy(ImplicitLocOpBuilder &b, Value source,
+                     ValueRange sourceIndex, Value dest, ValueRange destIndex,
+                     int64_t width, int64_t lanes) {
+  auto element = cast<FloatType>(memrefOf(source).getElementType());
+  if (width == 0) {
+    Value value = loadConverted(b, b.getLoc(), element, source, sourceIndex);
+    storeConverted(b, b.getLoc(), value, dest, destIndex);
+    return;
+  }
+  forEachVector(b, width, lanes, [&](Value offset, int64_t lanes) {
+    Value value = loadConverted(b, b.getLoc(), getLaneType(element, lanes),
+                                source, append(sourceIndex, offset));
+    storeConverted(b, b.getLoc(), value, dest, append(destIndex, offset));
+  });
+}
+
+static void emitZero(ImplicitLocOpBuilder &b, Value tile, Value row,
+                     int64_t width, int64_t lanes) {
+  auto element = cast<FloatType>(memrefOf(tile).getElementType());
+  auto store = [&](int64_t lanes, ValueRange indices) {
+    Value zero = arith::ConstantOp::create(
+        b, b.getZeroAttr(getLaneType(element, lanes)));
+    storeConverted(b, b.getLoc(), zero, tile, indices);
+  };
+  if (width == 0)
+    return store(1, row);
+  forEachVector(b, width, lanes, [&](Value offset, int64_t lanes) {
+    store(lanes, {row, offset});
+  });
+}
+
+/// Elements of a row, 0 for a tile [l]; failure if not known.
+static FailureOr<int64_t> getRowWidth(Operation *op, Value tile) {
+  MemRefType type = memrefOf(tile);
+  if (type.getRank() == 1)
+    return 0;
+  if (type.isDynamicDim(1))
+    return op->emitOpError("needs a tile of static width");
+  return type.getDimSize(1);
+}
+
+namespace {
+
+struct LowerRowsPass : fovea::impl::LowerRowsBase<LowerRowsPass> {
+  using LowerRowsBase::LowerRowsBase;
+
+  /// forEachStrideCase with the tile's vectors; nothing to choose for [l].
+  void forEachCase(ImplicitLocOpBuilder &b, ValueRange memrefs, Value tile,
+                   function_ref<void(ValueRange, int64_t)> body) {
+    if (memrefOf(tile).getRank() == 1)
+      return body(memrefs, 1);
+    forEachStrideCase(
+        b, memrefs, vectorBits / memrefOf(tile).getElementTypeBitWidth(), body);
+  }
+
+  LogicalResult gather(ImplicitLocOpBuilder &b, GatherRowsOp op) {
+    FailureOr<int64_t> width = getRowWidth(op, op.getDest());
+    if (failed(width))
+      return failure();
+    Value whole = inRowOrder(b, op.getSource(), op.getTensorMap());
+    Value count = emitRowCount(b, op.getRows(), op.getDest());
+    forEachCase(b, {whole, op.getDest()}, op.getDest(),
+                [&](ValueRange memrefs, int64_t lanes) {
+                  Value tile = memrefs[1], zero = createIndex(b, 0);
+                  forEachIndex(b, zero, count, 1, [&](Value l) {
+                    emitCopy(b, memrefs[0], emitRowIndex(b, op, l), tile, l,
+                             *width, lanes);
+                  });
+                  Value all = b.createOrFold<memref::DimOp>(tile, 0);
+                  forEachIndex(b, count, all, 1, [&](Value l) {
+                    emitZero(b, tile, l, *width, lanes);
+                  });
+                });
+    return success();
+  }
+
+  LogicalResult scatter(ImplicitLocOpBuilder &b, ScatterRowsOp op) {
+    FailureOr<int64_t> width = getRowWidth(op, op.getSource());
+    if (failed(width))
+      return failure();
+    Value whole = inRowOrder(b, op.getDest(), op.getTensorMap());
+    Value count = emitRowCount(b, op.getRows(), op.getSource());
+    forEachCase(b, {op.getSource(), whole}, op.getSource(),
+                [&](ValueRange memrefs, int64_t lanes) {
+                  forEachIndex(b, createIndex(b, 0), count, 1, [&](Value l) {
+                    emitCopy(b, memrefs[0], l, memrefs[1],
+                             emitRowIndex(b, op, l), *width, lanes);
+                  });
+                });
+    return success();
+  }
+
+  void runOnOperation() override {
+    Operation *root = getOperation();
+    if (failed(lowerOperations<GatherRowsOp>(
+            root, [&](auto &b, auto op) { return gather(b, op); })) ||
+        failed(lowerOperations<ScatterRowsOp>(
+            root, [&](auto &b, auto op) { return scatter(b, op); })))
+      signalPassFailure();
+  }
+};
+
+} // namespace
