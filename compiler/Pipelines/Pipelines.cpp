@@ -7,20 +7,19 @@
 
 #include "compiler/Pipelines/Pipelines.h"
 
+#include "compiler/CPU/CodeGen.h"
 #include "compiler/CPU/Passes.h"
 #include "compiler/Transforms/Passes.h"
 #include "dialects/attn/IR/AttnOps.h"
 #include "dialects/cpu/IR/CpuOps.h"
 #include "runtime/include/fovea/runtime.h"
 
-#include "mlir/Conversion/Passes.h"
 #include "mlir/Dialect/Arith/Transforms/BufferizableOpInterfaceImpl.h"
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/Dialect/Bufferization/Transforms/FuncBufferizableOpInterfaceImpl.h"
 #include "mlir/Dialect/Bufferization/Transforms/Passes.h"
 #include "mlir/Dialect/Linalg/Passes.h"
 #include "mlir/Dialect/Linalg/Transforms/AllInterfaces.h"
-#include "mlir/Dialect/MemRef/Transforms/Passes.h"
 #include "mlir/Dialect/SCF/Transforms/BufferizableOpInterfaceImpl.h"
 #include "mlir/Dialect/Tensor/Transforms/BufferizableOpInterfaceImpl.h"
 #include "mlir/InitAllDialects.h"
@@ -94,19 +93,18 @@ static void addTile(OpPassManager &manager) {
   addCleanup(manager);
 }
 
-/// Afterwards: cpu, scf, arith, memref, vector and the LLVM intrinsics that the
+/// Afterwards: cpu, scf, arith, math, memref, vector and the LLVM intrinsics that the
 /// micro-kernels ask for.
 static void addVector(OpPassManager &manager, const Target &target) {
-  manager.addNestedPass<func::FuncOp>(createLowerRows({target.vectorBits}));
-  manager.addNestedPass<func::FuncOp>(createLowerAppend({target.vectorBits}));
-  manager.addPass(createLowerRope({target.vectorBits}));
-  manager.addNestedPass<func::FuncOp>(createLowerRmsNorm({target.vectorBits}));
+  manager.addNestedPass<func::FuncOp>(createLowerRows(LowerRowsOptions{target.vectorBits}));
+  manager.addNestedPass<func::FuncOp>(createLowerAppend(LowerAppendOptions{target.vectorBits}));
+  manager.addPass(createLowerRope(LowerRopeOptions{target.vectorBits}));
+  manager.addNestedPass<func::FuncOp>(createLowerRmsNorm(LowerRmsNormOptions{target.vectorBits}));
   manager.addNestedPass<func::FuncOp>(
-      createLowerTranspose({target.vectorBits}));
+      createLowerTranspose(LowerTransposeOptions{target.vectorBits}));
   manager.addNestedPass<func::FuncOp>(createConvertLinalgToLoopsPass());
   manager.addNestedPass<func::FuncOp>(createLowerMerge());
   manager.addPass(createLowerPartial());
-  manager.addPass(createExpandMath());
   addCleanup(manager);
 }
 
@@ -115,16 +113,8 @@ static void addLLVM(OpPassManager &manager, const Target &target) {
   manager.addPass(createPlanWorkspace());
   manager.addNestedPass<func::FuncOp>(createLoopInvariantCodeMotionPass());
   manager.addPass(createOutlineParallel());
-  manager.addPass(createEmitEntry({target.suffix.str()}));
-  manager.addNestedPass<func::FuncOp>(
-      memref::createExpandStridedMetadataPass());
-  manager.addPass(createLowerAffinePass());
-  addCleanup(manager);
-  manager.addPass(createSCFToControlFlowPass());
-  manager.addPass(createConvertVectorToLLVMPass());
-  manager.addPass(createConvertToLLVMPass());
-  manager.addPass(createReconcileUnrealizedCastsPass());
-  addCleanup(manager);
+  manager.addPass(createEmitEntry(EmitEntryOptions{target.suffix.str()}));
+  cpu::addConversionToLLVM(manager);
 }
 
 void fovea::buildPipeline(OpPassManager &manager, Phase from, Phase to,

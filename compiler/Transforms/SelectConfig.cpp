@@ -38,17 +38,18 @@ struct SelectConfig : fovea::impl::SelectConfigBase<SelectConfig> {
   ConfigAttr select(AttentionOp op) {
     int64_t bits = op.getComputeType().getWidth();
     int64_t vector = vectorBits / bits;
-    // Accumulators, a row of Q vectors and a broadcast must fit the registers:
-    // unroll * vectors + vectors + 1.
-    int64_t vectors = registers >= 32 ? 3 : 2;
+    // Query rows in three vectors, so that a broadcast key element serves three
+    // multiply-adds; the accumulators (unroll * 3), a row of Q and a broadcast must
+    // fit the registers.
+    int64_t vectors = 3;
     int64_t unroll = std::min<int64_t>((registers - 1 - vectors) / vectors, 8);
-    // K and V of a KV tile should stay in the second-level cache beside the
-    // query tile; the tile is also the grain of mask skipping.
-    int64_t width = op.getQkWidth() + op.getValueWidth(), kvTile = 128;
-    while (kvTile > 32 && kvTile * width * bits / 8 > (int64_t(256) << 10))
+    // The grain of mask skipping, and small enough that K and V of a tile stay in
+    // the second-level cache beside the query tile.
+    int64_t width = op.getQkWidth() + op.getValueWidth(), kvTile = 64;
+    while (kvTile > 16 && kvTile * width * bits / 8 > (int64_t(256) << 10))
       kvTile /= 2;
     // Long enough that merging is cheap, short enough to feed threads.
-    int64_t kvSplit = 8 * kvTile;
+    int64_t kvSplit = 16 * kvTile;
     return ConfigAttr::get(op.getContext(), vectors * vector, vector, kvTile,
                            vector, unroll, kvSplit);
   }
