@@ -16,7 +16,8 @@
 //               whose borders depend on the key index alone (rule D1), are
 //               merged.
 //
-// The KV loop runs over segments of equal tile class (TileClasses.h): empty
+// The KV loop runs over segments of equal tile class (compiler/Transforms/
+// MaskCodegen.h): empty
 // tiles are never visited, full ones carry no mask. Scratch is memref.alloc in
 // the entry block, per worker where written; a later pass lays it out in the
 // workspace. Must not be asked about tensors, nor about attentions that are
@@ -24,7 +25,7 @@
 
 #include "compiler/CPU/Passes.h"
 #include "compiler/CPU/RowSource.h"
-#include "compiler/CPU/TileClasses.h"
+#include "compiler/Transforms/MaskCodegen.h"
 #include "dialects/attn/IR/AttnOps.h"
 #include "dialects/cpu/IR/CpuOps.h"
 
@@ -283,7 +284,7 @@ void AttentionTiler::emitKvLoop(OpBuilder &b, const Place &place, int64_t lanes,
   // What the tile covers: rows [row0, row0 + lanes) folded back to i and h.
   Value lastRow = ix.sub(ix.min(ix.add(place.row0, ix.cst(lanes)), rows), one);
   Value groupValue = ix.cst(group);
-  QueryTileBox box;
+  MaskBox box;
   box.b = place.b;
   box.iLo = ix.div(place.row0, groupValue);
   box.iHi = ix.div(lastRow, groupValue);
@@ -295,7 +296,9 @@ void AttentionTiler::emitKvLoop(OpBuilder &b, const Place &place, int64_t lanes,
   box.heads = ix.cst(op.getQueryHeads());
   box.kvHeads = ix.cst(kvHeads);
   box.width = ix.cst(width);
-  TileClasses classes = emitTileClasses(b, op, box, config.getKvTile());
+  TileClassifier classes =
+      emitTileClassifier(b, loc, op.getMask(), op.getCaptures(),
+                         op.getCaptureNamesAttr(), box, config.getKvTile());
   lo = ix.max(lo, classes.lo);
   hi = ix.min(hi, classes.hi);
 
