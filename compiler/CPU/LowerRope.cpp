@@ -285,13 +285,8 @@ RopeEmitter::Pair RopeEmitter::loadPair(ValueRange row, Value offset,
   if (lanes == 1)
     return {load(column, 1), load(plus(column, 1), 1)};
   Value both = load(column, 2 * lanes);
-  auto everySecond = [&](int64_t from) -> Value {
-    SmallVector<int64_t> order;
-    for (int64_t lane = 0; lane < lanes; ++lane)
-      order.push_back(2 * lane + from);
-    return vector::ShuffleOp::create(b, both, both, order);
-  };
-  return {everySecond(0), everySecond(1)};
+  auto parts = vector::DeinterleaveOp::create(b, both);
+  return {parts.getRes1(), parts.getRes2()};
 }
 
 void RopeEmitter::storePair(Pair pair, ValueRange row, Value offset,
@@ -310,10 +305,7 @@ void RopeEmitter::storePair(Pair pair, ValueRange row, Value offset,
     store(pair.second, plus(column, 1));
     return;
   }
-  SmallVector<int64_t> order;
-  for (int64_t lane = 0; lane < lanes; ++lane)
-    order.append({lane, lanes + lane});
-  store(vector::ShuffleOp::create(b, pair.first, pair.second, order), column);
+  store(vector::InterleaveOp::create(b, pair.first, pair.second), column);
 }
 
 /// Elements from rotary_dim on are copied.

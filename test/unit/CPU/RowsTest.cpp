@@ -13,12 +13,6 @@ using namespace fovea::test;
 
 static std::string number(int64_t value) { return std::to_string(value); }
 
-static void expectNoCalls(Jit &jit) {
-  EXPECT_EQ(jit.getAssembly().find("@PLT"), std::string::npos)
-      << "the code calls a library";
-  EXPECT_EQ(jit.getAssembly().find("callq"), std::string::npos);
-}
-
 /// The order of a whole tensor's dimensions, and its map from (b, h, i, d).
 struct Layout {
   const char *map;
@@ -75,7 +69,7 @@ static void testRows(int64_t width, int64_t lanes, int64_t group,
               "attn.scatter_rows %t at(%b, %g, %r) rows(%n) outs(%w : " +
               whole + ") " + attributes + " : " + tile + "\nreturn }\n",
           "x86-64-v3", vectorBits);
-  expectNoCalls(jit);
+  expectNoLibraryCalls(jit);
   auto indexOf = [&](int64_t b, int64_t g, int64_t r, int64_t d) {
     std::array<int64_t, 4> roles = {b, g * group + r % group, r / group, d};
     std::array<int64_t, 4> index;
@@ -91,6 +85,7 @@ static void testRows(int64_t width, int64_t lanes, int64_t group,
                  Case{2, 0, 1, 1, all - 2, 2}, Case{1, 0, 2, 0, 1, 4},
                  Case{1, -1, 1, 1, 0, 5}, Case{0, 0, 1, 1, 0, 5},
                  Case{1, 3, 1, 1, 1, 0}, Case{1, 3, 1, 1, 1, -2}}) {
+    c.g %= H / group;
     int64_t b = 1, count = std::clamp<int64_t>(c.rows, 0, lanes);
     Strided<Whole, 4> w(sizes, makeStrides<4>(sizes, c.inner, c.padding));
     Strided<Tile, 2> t({lanes, width},
@@ -230,7 +225,7 @@ static void testAppend(int64_t width) {
   Jit jit("func.func @append(%x: " + in + ", %p: " + past + ", %c: " + cache +
           ") attributes {llvm.emit_c_interface} {\nattn.append ins(%x : " + in +
           ") past(%p : " + past + ") outs(%c : " + cache + ")\nreturn }");
-  expectNoCalls(jit);
+  expectNoLibraryCalls(jit);
   constexpr int64_t rows = 4, capacity = 9;
   std::vector<Past> pasts = {0,
                              5,
@@ -299,7 +294,7 @@ static void testNorm(int64_t width, bool unitOffset, bool inPlace,
           ") {eps = 1.0e-3 : f64" + (unitOffset ? ", unit_offset" : "") +
           "}\nreturn }",
       "x86-64-v3", vectorBits);
-  expectNoCalls(jit);
+  expectNoLibraryCalls(jit);
   double u = std::is_same_v<T, BFloat>     ? 0x1p-8
              : std::is_same_v<T, _Float16> ? 0x1p-11
              : std::is_same_v<T, float>    ? 0

@@ -120,6 +120,20 @@ private:
   Index sizes{};
 };
 
+/// The code calls nothing but functions of its own module.
+inline void expectNoLibraryCalls(Jit &jit) {
+  const std::string &assembly = jit.getAssembly();
+  const std::string call = "callq\t";
+  for (size_t at = assembly.find(call); at != std::string::npos;
+       at = assembly.find(call, at + 1)) {
+    size_t begin = at + call.size();
+    std::string callee =
+        assembly.substr(begin, assembly.find_first_of("@\n", begin) - begin);
+    EXPECT_NE(assembly.find("\n" + callee + ":"), std::string::npos)
+        << "the code calls " << callee;
+  }
+}
+
 /// Equal, or both NaN.
 inline void expectSame(double got, double want, const char *what) {
   if (std::isnan(want))

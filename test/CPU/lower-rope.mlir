@@ -1,0 +1,94 @@
+// Part of the Fovea project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+// RUN: fovea-opt %s -attn-cpu-lower-rope -canonicalize -cse -split-input-file -verify-diagnostics | FileCheck %s
+
+// CHECK-NOT: memref.global
+// CHECK-LABEL: func @unchanged
+// CHECK-NEXT: arith.addf
+// CHECK-NEXT: return
+func.func @unchanged(%x: f32) -> f32 {
+  %0 = arith.addf %x, %x : f32
+  return %0 : f32
+}
+
+// -----
+
+// One table for both; the cosine is computed when the position changes, and carried
+// otherwise. Angles are f64 (P1).
+// CHECK: memref.global "private" constant @[[$TABLE:.*]] : memref<1x8xf64>
+// CHECK-NOT: memref.global
+// CHECK-LABEL: func @tile
+// CHECK: %[[T:.*]] = memref.get_global @[[$TABLE]]
+// CHECK: %[[F:.*]] = vector.load %[[T]]
+// CHECK: scf.for {{.*}} iter_args(%[[LAST:.*]] = %c0_i64, %[[C0:.*]] = %{{.*}}, %[[S0:.*]] = %{{.*}})
+// CHECK:   %[[P:.*]] = memref.load %arg1
+// CHECK:   %[[MOVED:.*]] = arith.cmpi ne, %[[P]], %[[LAST]]
+// CHECK:   %[[CS:.*]]:2 = scf.if %[[MOVED]]
+// CHECK:     %[[PF:.*]] = arith.sitofp %[[P]] : i64 to f64
+// CHECK:     %[[PV:.*]] = vector.broadcast %[[PF]]
+// CHECK:     %[[ANGLE:.*]] = arith.mulf %[[PV]], %[[F]] : vector<8xf64>
+// CHECK:     math.cos %[[ANGLE]]
+// CHECK:     math.sin %[[ANGLE]]
+// CHECK:   else
+// CHECK:     scf.yield %[[C0]], %[[S0]]
+// CHECK:   scf.yield %[[P]], %[[CS]]#0, %[[CS]]#1
+// The second one reads the same table.
+// CHECK: vector.load %[[T]]
+func.func @tile(%x: memref<16x16xf32>, %positions: memref<16xi64>, %y: memref<16x16xf64>) {
+  attn.rope ins(%x : memref<16x16xf32>) positions(%positions : memref<16xi64>)
+    outs(%x : memref<16x16xf32>) {style = #attn.rope_style<neox>, base = 10000.0}
+  attn.rope ins(%y : memref<16x16xf64>) positions(%positions : memref<16xi64>)
+    outs(%y : memref<16x16xf64>) {style = #attn.rope_style<neox>, base = 10000.0}
+  return
+}
+
+// -----
+
+// All heads share the cosines of their position; elements beyond rotary_dim are copied.
+// CHECK-LABEL: func @whole
+// CHECK: scf.for %[[B:.*]] = %c0 to
+// CHECK: scf.for %[[I:.*]] = %c0 to
+// CHECK:   %[[OFFSET:.*]] = memref.load %arg1[%[[B]]]
+// CHECK:   math.cos
+// CHECK:   math.sin
+// CHECK:   scf.for %[[H:.*]] = %c0 to %c4
+// CHECK:     vector.load %arg0[%[[B]], %[[I]], %[[H]], %c0] : {{.*}}, vector<16xbf16>
+// CHECK:     vector.deinterleave
+// CHECK:     %[[FIRST:.*]] = math.fma
+// CHECK:     %[[SECOND:.*]] = math.fma
+// CHECK:     vector.interleave %[[FIRST]], %[[SECOND]]
+// CHECK:     vector.store
+// CHECK: vector.load %arg0[%{{.*}}, %{{.*}}, %{{.*}}, %c16]
+func.func @whole(%x: memref<?x?x4x20xbf16>, %past: memref<?xi32>, %y: memref<?x?x4x20xbf16>) {
+  attn.rope ins(%x : memref<?x?x4x20xbf16>) offset(%past : memref<?xi32>)
+    outs(%y : memref<?x?x4x20xbf16>)
+    {style = #attn.rope_style<interleaved>, base = 10000.0, rotary_dim = 16}
+  return
+}
+
+// -----
+
+// The table holds the frequencies of the short and of the long factors.
+// CHECK: memref.global {{.*}} : memref<2x2xf64>
+// CHECK-LABEL: func @longrope
+// CHECK: %[[LONG:.*]] = arith.cmpi sgt, %arg2, %c128_i64
+// CHECK: %[[ROW:.*]] = arith.select %[[LONG]], %c1, %c0
+// CHECK: vector.load %{{.*}}[%[[ROW]], %c0]
+func.func @longrope(%x: memref<16x4xf32>, %positions: memref<16xi64>, %length: i64) {
+  attn.rope ins(%x : memref<16x4xf32>) positions(%positions : memref<16xi64>) length(%length)
+    outs(%x : memref<16x4xf32>) {style = #attn.rope_style<neox>, base = 10000.0,
+      scaling = #attn.rope_scaling<kind = longrope, factor = 4.0, original_length = 128,
+        short_factor = [1.0, 2.0], long_factor = [3.0, 4.0]>}
+  return
+}
+
+// -----
+
+func.func @tensor(%x: tensor<16x4xf32>, %positions: tensor<16xi64>) -> tensor<16x4xf32> {
+  // expected-error @+1 {{must be on memrefs here; bufferize first}}
+  %0 = attn.rope ins(%x : tensor<16x4xf32>) positions(%positions : tensor<16xi64>)
+    outs(%x : tensor<16x4xf32>) {style = #attn.rope_style<neox>, base = 10000.0} -> tensor<16x4xf32>
+  return %0 : tensor<16x4xf32>
+}
