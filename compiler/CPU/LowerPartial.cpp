@@ -471,6 +471,26 @@ static LogicalResult checkForm(PartialOp op) {
   return success();
 }
 
+/// Key and value tiles of any origin have one type, rows at a dynamic distance,
+/// so that kernels which differ in nothing else can be shared
+/// (duplicate-function-elimination).
+static void relaxRowStride(OpOperand &operand) {
+  auto type = cast<MemRefType>(operand.get().getType());
+  SmallVector<int64_t> strides;
+  int64_t offset;
+  if (failed(type.getStridesAndOffset(strides, offset)) || strides.back() != 1)
+    return;
+  auto relaxed = MemRefType::get(
+      {ShapedType::kDynamic, type.getDimSize(1)}, type.getElementType(),
+      StridedLayoutAttr::get(type.getContext(), ShapedType::kDynamic,
+                             {ShapedType::kDynamic, 1}));
+  if (relaxed == type)
+    return;
+  OpBuilder b(operand.getOwner());
+  operand.set(memref::CastOp::create(b, operand.getOwner()->getLoc(), relaxed,
+                                     operand.get()));
+}
+
 /// A private function for the kernel of `op`, with one argument per operand.
 static func::FuncOp createKernelFunction(PartialOp op, SymbolTable &symbols) {
   OpBuilder b(op.getContext());
@@ -498,6 +518,8 @@ struct LowerPartialPass : fovea::impl::LowerPartialBase<LowerPartialPass> {
     for (PartialOp op : partials) {
       if (failed(checkForm(op)))
         return signalPassFailure();
+      relaxRowStride(op.getKeyMutable());
+      relaxRowStride(op.getValueMutable());
       func::FuncOp function = createKernelFunction(op, symbols);
       Kernel(op, function).emit();
       OpBuilder b(op);

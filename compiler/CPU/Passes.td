@@ -66,6 +66,11 @@ def TileAttention : Pass<"attn-cpu-tile-attention", "::mlir::ModuleOp"> {
     "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect"];
 }
 
+def OutlineTiles : Pass<"attn-cpu-outline-tiles", "::mlir::ModuleOp"> {
+  let summary = "operations on tiles to functions that like ones share";
+  let dependentDialects = ["::mlir::func::FuncDialect"];
+}
+
 def PlanWorkspace : Pass<"attn-cpu-plan-workspace", "::mlir::ModuleOp"> {
   let summary = "scratch memory to views of the workspace, and a function for its size";
   let dependentDialects = [

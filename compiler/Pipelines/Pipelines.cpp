@@ -18,6 +18,7 @@
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/Dialect/Bufferization/Transforms/FuncBufferizableOpInterfaceImpl.h"
 #include "mlir/Dialect/Bufferization/Transforms/Passes.h"
+#include "mlir/Dialect/Func/Transforms/Passes.h"
 #include "mlir/Dialect/Linalg/Passes.h"
 #include "mlir/Dialect/Linalg/Transforms/AllInterfaces.h"
 #include "mlir/Dialect/SCF/Transforms/BufferizableOpInterfaceImpl.h"
@@ -93,18 +94,23 @@ static void addTile(OpPassManager &manager) {
   addCleanup(manager);
 }
 
-/// Afterwards: cpu, scf, arith, math, memref, vector and the LLVM intrinsics that the
-/// micro-kernels ask for.
+/// Afterwards: cpu, scf, arith, math, memref, vector and the LLVM intrinsics
+/// that the micro-kernels ask for.
 static void addVector(OpPassManager &manager, const Target &target) {
-  manager.addNestedPass<func::FuncOp>(createLowerRows(LowerRowsOptions{target.vectorBits}));
-  manager.addNestedPass<func::FuncOp>(createLowerAppend(LowerAppendOptions{target.vectorBits}));
+  manager.addPass(createOutlineTiles());
+  manager.addNestedPass<func::FuncOp>(
+      createLowerRows(LowerRowsOptions{target.vectorBits}));
+  manager.addNestedPass<func::FuncOp>(
+      createLowerAppend(LowerAppendOptions{target.vectorBits}));
   manager.addPass(createLowerRope(LowerRopeOptions{target.vectorBits}));
-  manager.addNestedPass<func::FuncOp>(createLowerRmsNorm(LowerRmsNormOptions{target.vectorBits}));
+  manager.addNestedPass<func::FuncOp>(
+      createLowerRmsNorm(LowerRmsNormOptions{target.vectorBits}));
   manager.addNestedPass<func::FuncOp>(
       createLowerTranspose(LowerTransposeOptions{target.vectorBits}));
   manager.addNestedPass<func::FuncOp>(createConvertLinalgToLoopsPass());
   manager.addNestedPass<func::FuncOp>(createLowerMerge());
   manager.addPass(createLowerPartial());
+  manager.addPass(func::createDuplicateFunctionEliminationPass());
   addCleanup(manager);
 }
 
