@@ -33,7 +33,9 @@ func.func @unchanged(%x: f32) -> f32 {
 // CHECK: vector.store %{{.*}}, %[[S]]
 // CHECK: return
 // CHECK-LABEL: func @full(
-// CHECK-NEXT: call @full__partial(%arg0, %arg1, %arg2
+// CHECK-NEXT: %[[K:.*]] = memref.cast %arg1
+// CHECK-NEXT: %[[V:.*]] = memref.cast %arg2
+// CHECK-NEXT: call @full__partial(%arg0, %[[K]], %[[V]]
 // CHECK-NEXT: return
 func.func @full(%q: memref<64x16xf32>, %k: memref<?x64xf32, strided<[?, 1]>>, %v: memref<?x32xf32, strided<[?, 1]>>,
                 %acc: memref<32x16xf32>, %max: memref<16xf32>, %sum: memref<16xf32>,
