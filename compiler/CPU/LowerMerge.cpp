@@ -9,6 +9,8 @@
 // a state in another layout; it says so.
 
 #include "compiler/CPU/Passes.h"
+#include "compiler/CPU/Rows.h"
+#include "compiler/CPU/Transpose.h"
 #include "compiler/CPU/VectorMath.h"
 #include "dialects/attn/IR/AttnOps.h"
 
@@ -30,10 +32,6 @@ namespace fovea {
 using Values = SmallVector<Value>;
 
 static constexpr double infinity = std::numeric_limits<double>::infinity();
-
-static MemRefType memrefOf(Value value) {
-  return cast<MemRefType>(value.getType());
-}
 
 namespace {
 
@@ -82,8 +80,6 @@ private:
     return math.select(math.equal(max, math.constant(-infinity)),
                        math.constant(0.0), max);
   }
-  Values transpose(Values rows);
-  void storeConverted(Value value, Value memref, Values indices);
   void storeTile(Value acc, Value output, int64_t lane,
                  function_ref<Value(Value)> normalise);
 
@@ -118,47 +114,6 @@ void StateEmitter::emitMerge(MergeOp op) {
   }
 }
 
-/// Rows of a square matrix to its columns: log2(n) stages that exchange
-/// off-diagonal blocks, two shuffles per pair of rows.
-Values StateEmitter::transpose(Values rows) {
-  int64_t n = rows.size();
-  for (int64_t distance = n / 2; distance > 0; distance /= 2) {
-    SmallVector<int64_t> low, high;
-    for (int64_t lane = 0; lane < n; ++lane) {
-      bool upper = lane & distance;
-      low.push_back(upper ? n + lane - distance : lane);
-      high.push_back(upper ? n + lane : lane + distance);
-    }
-    for (int64_t row = 0; row < n; ++row) {
-      if (row & distance)
-        continue;
-      Value first = rows[row], second = rows[row + distance];
-      rows[row] = vector::ShuffleOp::create(b, loc, first, second, low);
-      rows[row + distance] =
-          vector::ShuffleOp::create(b, loc, first, second, high);
-    }
-  }
-  return rows;
-}
-
-/// Stores a scalar or a vector (along the last dimension) in memref's type.
-void StateEmitter::storeConverted(Value value, Value memref, Values indices) {
-  Type element = memrefOf(memref).getElementType(), type = element;
-  auto vector = dyn_cast<VectorType>(value.getType());
-  if (vector)
-    type = vector.cloneWith(std::nullopt, element);
-  if (type != value.getType()) {
-    if (element.getIntOrFloatBitWidth() < vectorType.getElementTypeBitWidth())
-      value = arith::TruncFOp::create(b, loc, type, value);
-    else
-      value = arith::ExtFOp::create(b, loc, type, value);
-  }
-  if (vector)
-    vector::StoreOp::create(b, loc, value, memref, indices);
-  else
-    memref::StoreOp::create(b, loc, value, memref, indices);
-}
-
 /// output[lane + l][e] = normalise(acc[e][lane + l]) for all e, l in [0,
 /// width).
 void StateEmitter::storeTile(Value acc, Value output, int64_t lane,
@@ -176,7 +131,8 @@ void StateEmitter::storeTile(Value acc, Value output, int64_t lane,
     Value columnMajor = memref::TransposeOp::create(
         b, loc, output, AffineMapAttr::get(swapped));
     forEachColumn(0, columns, 1, [&](Value column) {
-      storeConverted(normalised(column), columnMajor, {column, index(lane)});
+      storeConverted(b, loc, normalised(column), columnMajor,
+                     {column, index(lane)});
     });
     return;
   }
@@ -186,13 +142,13 @@ void StateEmitter::storeTile(Value acc, Value output, int64_t lane,
     for (int64_t u = 0; u < width; ++u)
       rows.push_back(
           normalised(arith::AddIOp::create(b, loc, column, index(u))));
-    for (auto [l, row] : llvm::enumerate(transpose(rows)))
-      storeConverted(row, output, {index(lane + l), column});
+    for (auto [l, row] : llvm::enumerate(transposeInRegisters(b, loc, rows)))
+      storeConverted(b, loc, row, output, {index(lane + l), column});
   });
   forEachColumn(whole, columns, 1, [&](Value column) {
     Value rows = normalised(column);
     for (int64_t l = 0; l < width; ++l)
-      storeConverted(vector::ExtractOp::create(b, loc, rows, l), output,
+      storeConverted(b, loc, vector::ExtractOp::create(b, loc, rows, l), output,
                      {index(lane + l), column});
   });
 }

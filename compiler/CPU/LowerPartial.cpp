@@ -16,6 +16,7 @@
 
 #include "compiler/CPU/Passes.h"
 #include "compiler/CPU/RegionVectorizer.h"
+#include "compiler/CPU/Rows.h"
 #include "compiler/CPU/VectorMath.h"
 #include "dialects/attn/IR/AttnOps.h"
 
@@ -48,8 +49,6 @@ constexpr int64_t depthUnroll = 4, keyUnroll = 4;
 constexpr int64_t latencyUnroll = 8;
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
-
-MemRefType memrefOf(Value value) { return cast<MemRefType>(value.getType()); }
 
 /// One attn.partial and the body of the function made for it.
 class Kernel {

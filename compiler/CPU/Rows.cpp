@@ -55,6 +55,30 @@ static Value roundToOdd(OpBuilder &b, Location loc, Value value) {
       arith::SelectOp::create(b, loc, inexact, odd, bits).getResult());
 }
 
+/// f32 to bf16, to nearest even, on integers of 32 bits. arith.truncf is a
+/// library call, and the expansion of arith selects among 16-bit floats, one by
+/// one.
+static Value truncateToBFloat(OpBuilder &b, Location loc, Value value) {
+  FloatBuilder math(b, loc, value.getType());
+  Value bits = math.toBits(value), sixteen = math.intConstant(16);
+  Value high = arith::ShRUIOp::create(b, loc, bits, sixteen);
+  Value odd = arith::AndIOp::create(b, loc, high, math.intConstant(1));
+  Value half = arith::AddIOp::create(b, loc, odd, math.intConstant(0x7fff));
+  Value rounded = arith::ShRUIOp::create(
+      b, loc, arith::AddIOp::create(b, loc, bits, half), sixteen);
+  // A NaN stays one, quiet, whatever its low bits.
+  Value quiet = arith::OrIOp::create(b, loc, high, math.intConstant(0x40));
+  Value isNaN =
+      arith::CmpFOp::create(b, loc, arith::CmpFPredicate::UNO, value, value);
+  Value result = arith::SelectOp::create(b, loc, isNaN, quiet, rounded);
+  Type narrowInt = b.getI16Type();
+  if (auto vector = dyn_cast<VectorType>(value.getType()))
+    narrowInt = vector.cloneWith(std::nullopt, narrowInt);
+  result = arith::TruncIOp::create(b, loc, narrowInt, result);
+  return arith::BitcastOp::create(
+      b, loc, withElement(value.getType(), b.getBF16Type()), result);
+}
+
 Value fovea::cpu::convertFloat(OpBuilder &b, Location loc, Value value,
                                FloatType element) {
   auto from = cast<FloatType>(getElementTypeOrSelf(value.getType()));
@@ -73,6 +97,8 @@ Value fovea::cpu::convertFloat(OpBuilder &b, Location loc, Value value,
         arith::ExtFOp::create(b, loc, withElement(type, b.getF32Type()), value);
   else if (from.getWidth() > 32 && element.getWidth() < 32)
     value = roundToOdd(b, loc, value);
+  if (element.isBF16())
+    return truncateToBFloat(b, loc, value);
   return arith::TruncFOp::create(b, loc, type, value);
 }
 

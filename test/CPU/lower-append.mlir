@@ -27,7 +27,7 @@ func.func @unchanged(%x: f32) -> f32 {
 // CHECK:   %[[TARGET:.*]] = arith.addi %[[PAST]], %[[I]]
 // CHECK:   scf.for %[[H:.*]] =
 // CHECK:     vector.load %arg0[%[[B:.*]], %[[I]], %[[H]], %c0]
-// CHECK:     arith.truncf
+// CHECK:     arith.bitcast %{{.*}} : vector<8xi16> to vector<8xbf16>
 // CHECK:     vector.store %{{.*}}, %arg2[%[[B]], %[[TARGET]], %[[H]], %c0]
 func.func @append(%x: memref<?x?x4x8xf32>, %past: memref<?xi32>, %cache: memref<?x?x4x8xbf16>) {
   attn.append ins(%x : memref<?x?x4x8xf32>) past(%past : memref<?xi32>)

@@ -36,7 +36,7 @@ func.func @merge(%a: memref<32x24xf32>, %m: memref<24xf32>, %s: memref<24xf32>,
 // CHECK: scf.for
 // CHECK-COUNT-8: arith.divf
 // CHECK-COUNT-24: vector.shuffle
-// CHECK-COUNT-8: arith.truncf %{{.*}} : vector<8xf32> to vector<8xbf16>
+// CHECK-COUNT-8: arith.bitcast %{{.*}} : vector<8xi16> to vector<8xbf16>
 // CHECK-NOT: vector.shuffle
 // CHECK-NOT: math.log
 func.func @finalize(%acc: memref<32x8xf32>, %max: memref<8xf32>, %sum: memref<8xf32>,

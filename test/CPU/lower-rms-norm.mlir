@@ -25,7 +25,7 @@ func.func @unchanged(%x: f32) -> f32 {
 // CHECK:   %[[ROOT:.*]] = math.sqrt
 // CHECK:   arith.divf %{{.*}}, %[[ROOT]]
 // CHECK:   vector.load %arg1
-// CHECK:   arith.truncf %{{.*}} : vector<8xf32> to vector<8xbf16>
+// CHECK:   arith.bitcast %{{.*}} : vector<8xi16> to vector<8xbf16>
 func.func @norm(%x: memref<16x100xbf16>, %weight: memref<100xf32>) {
   attn.rms_norm ins(%x : memref<16x100xbf16>) weight(%weight : memref<100xf32>)
     outs(%x : memref<16x100xbf16>) {eps = 1.0e-6 : f64}

@@ -91,7 +91,7 @@ double uniform() {
 /// The tile form: x [L, D], positions [L].
 template <typename T> void testTile(const Rope &rope) {
   const std::vector<int64_t> positions = {
-      7, 7, 7, 0, 0, 1, 131072, 131072, 999983, 1000000, -3, 4096, 4096, 0};
+      0, 0, 7, 7, 7, 0, 1, 131072, 131072, 999983, 1000000, -3, 4096, 4096, 0};
   int64_t lanes = positions.size();
   SCOPED_TRACE(testing::Message()
                << typeName<T>() << " width " << rope.width << " rotary "
