@@ -35,11 +35,8 @@ static void emitAppend(ImplicitLocOpBuilder &b, AppendOp op, Value input,
     Value capacity = b.createOrFold<memref::DimOp>(cache, 1);
     Value loaded = memref::LoadOp::create(b, op.getPast(), batch);
     Value past = arith::IndexCastOp::create(b, b.getIndexType(), loaded);
-    // Clamped to [-M, C] no sum below can wrap; beyond it no row is in the
-    // cache.
-    Value negativeRows = arith::SubIOp::create(b, zero, rows);
-    past = arith::MinSIOp::create(
-        b, arith::MaxSIOp::create(b, past, negativeRows), capacity);
+    // Where these differences wrap, the range of rows is empty, as it should
+    // be.
     Value from =
         arith::MaxSIOp::create(b, zero, arith::SubIOp::create(b, zero, past));
     Value to = arith::MinSIOp::create(b, rows,

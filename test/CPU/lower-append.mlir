@@ -18,7 +18,7 @@ func.func @unchanged(%x: f32) -> f32 {
 // CHECK-LABEL: func @append
 // CHECK-DAG: %[[M:.*]] = memref.dim %arg0, %c1
 // CHECK-DAG: %[[C:.*]] = memref.dim %arg2, %c1
-// CHECK: %[[PAST:.*]] = arith.minsi %{{.*}}, %[[C]]
+// CHECK: %[[PAST:.*]] = arith.index_cast
 // CHECK: %[[NEGATIVE:.*]] = arith.subi %c0, %[[PAST]]
 // CHECK: %[[FROM:.*]] = arith.maxsi %[[NEGATIVE]], %c0
 // CHECK: %[[ROOM:.*]] = arith.subi %[[C]], %[[PAST]]
