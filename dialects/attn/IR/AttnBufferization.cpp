@@ -57,10 +57,12 @@ struct DestinationModel
       rewriter.setInsertionPointToStart(&block);
       for (auto [index, capture] : llvm::enumerate(captures)) {
         BlockArgument arg = block.getArgument(first + index);
-        auto tensor = dyn_cast<TensorType>(arg.getType());
-        if (!tensor)
+        if (!isa<TensorType>(arg.getType()))
           continue;
-        arg.setType(capture.getType());
+        auto memref = cast<MemRefType>(capture.getType());
+        auto tensor =
+            RankedTensorType::get(memref.getShape(), memref.getElementType());
+        arg.setType(memref);
         auto toTensor = ToTensorOp::create(rewriter, op->getLoc(), tensor, arg);
         rewriter.replaceAllUsesExcept(arg, toTensor.getResult(), toTensor);
       }

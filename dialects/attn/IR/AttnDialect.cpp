@@ -62,6 +62,24 @@ LogicalResult RopeScalingAttr::verify(
           return emitError() << "longrope factors must be positive (rule P1)";
   if (attentionFactor < zero)
     return emitError() << "attention_factor must not be negative (rule P1)";
+
+  bool isYarn = kind == RopeScalingKind::Yarn,
+       isLlama3 = kind == RopeScalingKind::Llama3;
+  const std::tuple<StringRef, bool, bool> parameters[] = {
+      {"original_length", originalLength != 0, usesOriginal},
+      {"beta_fast", !betaFast.isZero(), isYarn},
+      {"beta_slow", !betaSlow.isZero(), isYarn},
+      {"low_freq_factor", !lowFreqFactor.isZero(), isLlama3},
+      {"high_freq_factor", !highFreqFactor.isZero(), isLlama3},
+      {"attention_factor", !attentionFactor.isZero(), isYarn || usesTables}};
+  for (auto [parameter, given, used] : parameters)
+    if (given && !used)
+      return emitError() << name << " scaling takes no " << parameter
+                         << " (rule P1)";
+  for (const APFloat &value : {factor, betaFast, betaSlow, lowFreqFactor,
+                               highFreqFactor, attentionFactor})
+    if (!value.isFinite())
+      return emitError() << "scaling parameters must be finite (rule P1)";
   return success();
 }
 

@@ -7,6 +7,7 @@
 // AttnTiling.cpp.
 
 #include "dialects/attn/IR/AttnOps.h"
+#include "dialects/attn/Expr/Expr.h"
 #include "dialects/attn/IR/AttnSyntax.h"
 
 #include "mlir/IR/AffineMap.h"
@@ -120,7 +121,14 @@ static LogicalResult verifyScalarRegion(Operation *op, Region &region,
     expected.push_back(scoreType);
   expected.append(NumIndexArgs, IntegerType::get(op->getContext(), 64));
   llvm::append_range(expected, captures.getTypes());
-  if (!llvm::equal(block.getArgumentTypes(), expected))
+  // A captured tensor's extents may be less known inside than outside.
+  auto fits = [](Type inside, Type outside) {
+    return inside == outside ||
+           tensor::CastOp::areCastCompatible(outside, inside) ||
+           memref::CastOp::areCastCompatible(outside, inside);
+  };
+  if (block.getNumArguments() != expected.size() ||
+      !llvm::all_of_zip(block.getArgumentTypes(), expected, fits))
     return op->emitOpError()
            << what << " region must take " << (isScore ? "(s, " : "(")
            << "b, h, i, j, B, H, G, M, N, D, captures...), i64 "
@@ -141,10 +149,6 @@ static LogicalResult verifyScalarRegion(Operation *op, Region &region,
              << " region: only arith, math and attn.element "
                 "are (rule "
              << rule << ")";
-    for (Value operand : inner.getOperands())
-      if (operand.getParentRegion() != &region)
-        return inner.emitOpError() << "reads a value from outside the " << what
-                                   << " region; pass it as a capture (rule M5)";
     if (!isScore)
       for (Value result : inner.getResults())
         if (isa<FloatType>(result.getType()))
@@ -156,8 +160,24 @@ static LogicalResult verifyScalarRegion(Operation *op, Region &region,
 
 static LogicalResult verifyCaptureNames(Operation *op, ValueRange captures,
                                         std::optional<ArrayAttr> names) {
-  if (names && names->size() != captures.size())
+  if (!names)
+    return success();
+  if (names->size() != captures.size())
     return op->emitOpError("needs one name per capture");
+  llvm::SmallDenseSet<StringRef> seen;
+  for (StringRef name : names->getAsValueRange<StringAttr>()) {
+    bool isName =
+        !name.empty() && !llvm::isDigit(name[0]) &&
+        llvm::all_of(name, [](char c) { return llvm::isAlnum(c) || c == '_'; });
+    if (!isName || fovea::expr::isReservedName(name))
+      return op->emitOpError()
+             << "capture name '" << name
+             << "' must be an identifier that the expression language does not "
+                "use itself (rule M5)";
+    if (!seen.insert(name).second)
+      return op->emitOpError()
+             << "captures two values named '" << name << "' (rule M5)";
+  }
   return success();
 }
 

@@ -35,7 +35,14 @@ class Attn_DestinationOp<string mnemonic, list<Trait> traits = []>
         DeclareOpInterfaceMethods<MemoryEffectsOpInterface>,
         DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface, ["reifyResultShapes"]>], traits)> {
   let hasVerifier = 1;
+  let hasFolder = 1;
 }
+
+// Tiling of the operations whose rows, all dimensions but the last, are
+// independent of each other.
+def Attn_RowTiling : DeclareOpInterfaceMethods<TilingInterface, [
+    "getLoopIteratorTypes", "getIterationDomain", "getTiledImplementation",
+    "getResultTilePosition", "generateResultTileValue"]>;
 
 //===----------------------------------------------------------------------===//
 // The graph level
@@ -69,9 +76,9 @@ def Attn_AttentionOp : Attn_DestinationOp<"attention", [
     `lengths` (i32 or i64, [B]) gives the number of keys of each batch row; it
     takes the place of N in bounds and regions (K1). `sinks` ([H]) holds one logit
     per head that joins the denominator (M7). `captures` are the scalars and
-    tensors that the regions read; `origin` and `extents` place a tile in a larger
-    problem: region indices are relative to `origin` (b, h, i, j) and the region
-    sees `extents` (B, H, G, M, N) instead of the operands' own.
+    tensors that the regions read. `origin` (b, h, i, j) and `extents` (B, H, G, M,
+    N) place a tile in a larger problem: its regions see the indices of the tile
+    plus `origin`, and `extents` instead of the operands' own.
   }];
   let arguments = (ins
     Attn_FloatShaped:$query, Attn_FloatShaped:$key, Attn_FloatShaped:$value,
@@ -85,6 +92,7 @@ def Attn_AttentionOp : Attn_DestinationOp<"attention", [
     OptionalAttr<Attn_ConfigAttr>:$config);
   let results = (outs Variadic<AnyRankedTensor>:$results);
   let regions = (region MaxSizedRegion<1>:$score, MaxSizedRegion<1>:$mask);
+  let hasCanonicalizer = 1;
   let assemblyFormat = [{
     `ins` `(` $query `,` $key `,` $value `:` type($query) `,` type($key) `,` type($value) `)`
     (`lengths` `(` $lengths^ `:` type($lengths) `)`)?
@@ -114,7 +122,7 @@ def Attn_AttentionOp : Attn_DestinationOp<"attention", [
   }];
 }
 
-def Attn_RopeOp : Attn_DestinationOp<"rope", [AttrSizedOperandSegments]> {
+def Attn_RopeOp : Attn_DestinationOp<"rope", [AttrSizedOperandSegments, Attn_RowTiling]> {
   let summary = "rotary position embedding";
   let description = [{
     Rotates pairs of elements of the last dimension by position * frequency (P1).
@@ -144,7 +152,7 @@ def Attn_RopeOp : Attn_DestinationOp<"rope", [AttrSizedOperandSegments]> {
   }];
 }
 
-def Attn_RmsNormOp : Attn_DestinationOp<"rms_norm"> {
+def Attn_RmsNormOp : Attn_DestinationOp<"rms_norm", [Attn_RowTiling]> {
   let summary = "root-mean-square norm of the last dimension";
   let description = [{
     y = x / sqrt(mean(x^2) + eps) * (weight + unit_offset), in f32 (f64 for f64
@@ -214,6 +222,7 @@ def Attn_PartialOp : Attn_DestinationOp<"partial", [
     OptionalAttr<Attn_ConfigAttr>:$config);
   let results = (outs Variadic<AnyRankedTensor>:$results);
   let regions = (region MaxSizedRegion<1>:$score, MaxSizedRegion<1>:$mask);
+  let hasCanonicalizer = 1;
   let assemblyFormat = [{
     `ins` `(` $query `,` $key `,` $value `:` type($query) `,` type($key) `,` type($value) `)`
     `at` `(` $at `)` `extents` `(` $extents `)`
@@ -246,6 +255,7 @@ def Attn_MergeOp : Attn_DestinationOp<"merge"> {
     Attn_FloatShaped:$acc, Attn_FloatShaped:$max, Attn_FloatShaped:$sum,
     OptionalAttr<AffineMapAttr>:$acc_map);
   let results = (outs Variadic<AnyRankedTensor>:$results);
+  let hasCanonicalizer = 1;
   let assemblyFormat = [{
     `ins` `(` $other_acc `,` $other_max `,` $other_sum `:` type($other_acc) `,` type($other_max) `,` type($other_sum) `)`
     `outs` `(` $acc `,` $max `,` $sum `:` type($acc) `,` type($max) `,` type($sum) `)`

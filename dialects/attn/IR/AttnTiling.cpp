@@ -2,12 +2,17 @@
 // Exceptions. See LICENSE for license information. SPDX-License-Identifier:
 // Apache-2.0 WITH LLVM-exception
 
-// attn.attention's TilingInterface: the parallel loops are (b, g, r, m), that
-// is batch, kv head, query head in the group and query row. A tile is again an
-// attn.attention, on slices, with `origin` and `extents` telling its regions
-// where it sits. A tile takes whole groups, or part of one group; anything else
-// is no attention on regular slices and is refused. Keys are not tiled here:
-// that needs the partial form.
+// TilingInterface of the attn dialect.
+//
+// attn.attention: the parallel loops are (b, g, r, m), that is batch, kv head,
+// query head in the group and query row. A tile is again an attn.attention, on
+// slices, with `origin` and `extents` telling its regions where it sits. A tile
+// takes whole groups, or part of one group; anything else is no attention on
+// regular slices and is refused. Keys are not tiled here: that needs the
+// partial form.
+//
+// attn.rope and attn.rms_norm: every dimension but the last is a parallel loop,
+// so that a row operation is pulled into the loop that reads its rows.
 
 #include "dialects/attn/IR/AttnOps.h"
 
@@ -197,4 +202,140 @@ LogicalResult AttentionOp::getResultTilePosition(
                getMaps()[3 + resultNumber], offsets, sizes, resultOffsets,
                resultSizes);
   return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Row operations
+//===----------------------------------------------------------------------===//
+
+template <typename Op> static unsigned rowLoops(Op op) {
+  return cast<ShapedType>(op.getInput().getType()).getRank() - 1;
+}
+
+template <typename Op>
+static SmallVector<Range> rowDomain(Op op, OpBuilder &b) {
+  SmallVector<Range> domain;
+  for (unsigned loop = 0; loop < rowLoops(op); ++loop)
+    domain.push_back({b.getIndexAttr(0),
+                      dimOf(b, op.getLoc(), op.getInput(), loop),
+                      b.getIndexAttr(1)});
+  return domain;
+}
+
+/// Offsets and sizes of the loops, with the whole last dimension behind them.
+template <typename Op>
+static void rowTilePosition(Op op, OpBuilder &b, ArrayRef<OpFoldResult> offsets,
+                            ArrayRef<OpFoldResult> sizes,
+                            SmallVectorImpl<OpFoldResult> &resultOffsets,
+                            SmallVectorImpl<OpFoldResult> &resultSizes) {
+  resultOffsets.assign(offsets.begin(), offsets.end());
+  resultSizes.assign(sizes.begin(), sizes.end());
+  resultOffsets.push_back(b.getIndexAttr(0));
+  resultSizes.push_back(dimOf(b, op.getLoc(), op.getInput(), rowLoops(op)));
+}
+
+/// The tile of a row operation: itself on slices of input and output, with
+/// other operands mapped by `mapping`.
+template <typename Op>
+static TilingResult tileRows(Op op, OpBuilder &b, IRMapping mapping,
+                             ArrayRef<OpFoldResult> offsets,
+                             ArrayRef<OpFoldResult> sizes) {
+  SmallVector<OpFoldResult> at, extent;
+  rowTilePosition(op, b, offsets, sizes, at, extent);
+  Value input = slice(b, op.getLoc(), op.getInput(), at, extent);
+  // An operation may work in place: one value, two slices.
+  Value output = slice(b, op.getLoc(), op.getOutput(), at, extent);
+  Operation *tiled = b.clone(*op, mapping);
+  auto tiledOp = cast<Op>(tiled);
+  tiledOp.getInputMutable().assign(input);
+  tiledOp.getOutputMutable().assign(output);
+  if (tiled->getNumResults() == 1)
+    tiled->getResult(0).setType(output.getType());
+  return TilingResult{{tiled},
+                      SmallVector<Value>(tiled->getResults()),
+                      {input.getDefiningOp(), output.getDefiningOp()}};
+}
+
+/// A consumer wants a tile of the result: rows as asked, if it takes them
+/// whole.
+template <typename Op>
+static FailureOr<TilingResult> generateRows(Op op, OpBuilder &b,
+                                            ArrayRef<OpFoldResult> offsets,
+                                            ArrayRef<OpFoldResult> sizes) {
+  int64_t width = cast<ShapedType>(op.getInput().getType()).getShape().back();
+  if (!isConstantIntValue(offsets.back(), 0) ||
+      !isConstantIntValue(sizes.back(), width))
+    return failure();
+  return op.getTiledImplementation(b, offsets.drop_back(), sizes.drop_back());
+}
+
+#define FOVEA_ROW_TILING(OP)                                                   \
+  SmallVector<utils::IteratorType> OP::getLoopIteratorTypes() {                \
+    return SmallVector<utils::IteratorType>(rowLoops(*this),                   \
+                                            utils::IteratorType::parallel);    \
+  }                                                                            \
+  SmallVector<Range> OP::getIterationDomain(OpBuilder &b) {                    \
+    return rowDomain(*this, b);                                                \
+  }                                                                            \
+  LogicalResult OP::getResultTilePosition(                                     \
+      OpBuilder &b, unsigned, ArrayRef<OpFoldResult> offsets,                  \
+      ArrayRef<OpFoldResult> sizes, SmallVector<OpFoldResult> &resultOffsets,  \
+      SmallVector<OpFoldResult> &resultSizes) {                                \
+    rowTilePosition(*this, b, offsets, sizes, resultOffsets, resultSizes);     \
+    return success();                                                          \
+  }                                                                            \
+  FailureOr<TilingResult> OP::generateResultTileValue(                         \
+      OpBuilder &b, unsigned, ArrayRef<OpFoldResult> offsets,                  \
+      ArrayRef<OpFoldResult> sizes) {                                          \
+    return generateRows(*this, b, offsets, sizes);                             \
+  }
+FOVEA_ROW_TILING(RopeOp)
+FOVEA_ROW_TILING(RmsNormOp)
+#undef FOVEA_ROW_TILING
+
+FailureOr<TilingResult>
+RmsNormOp::getTiledImplementation(OpBuilder &b, ArrayRef<OpFoldResult> offsets,
+                                  ArrayRef<OpFoldResult> sizes) {
+  return tileRows(*this, b, IRMapping(), offsets, sizes);
+}
+
+FailureOr<TilingResult>
+RopeOp::getTiledImplementation(OpBuilder &b, ArrayRef<OpFoldResult> offsets,
+                               ArrayRef<OpFoldResult> sizes) {
+  Location loc = getLoc();
+  if (Value positions = getPositions()) {
+    unsigned rank = cast<ShapedType>(positions.getType()).getRank();
+    IRMapping mapping;
+    mapping.map(positions, slice(b, loc, positions, offsets.take_front(rank),
+                                 sizes.take_front(rank)));
+    return tileRows(*this, b, mapping, offsets, sizes);
+  }
+
+  // The rows of a tile start at another position.
+  OpFoldResult row = offsets[1];
+  Value offset = getOffset(), base = offset;
+  bool perBatch = offset && isa<ShapedType>(offset.getType());
+  if (isConstantIntValue(row, 0)) {
+    if (perBatch)
+      base = slice(b, loc, offset, offsets[0], sizes[0]);
+  } else {
+    if (perBatch) {
+      if (!isConstantIntValue(sizes[0], 1))
+        return emitOpError("with an offset per batch row, a tile must take "
+                           "all rows, or rows of one batch (rule P1)");
+      Value batch = getValueOrCreateConstantIndexOp(b, loc, offsets[0]);
+      base = isa<RankedTensorType>(offset.getType())
+                 ? Value(tensor::ExtractOp::create(b, loc, offset, batch))
+                 : Value(memref::LoadOp::create(b, loc, offset, batch));
+      if (!base.getType().isInteger(64))
+        base = arith::ExtSIOp::create(b, loc, b.getI64Type(), base);
+    }
+    Value start = arith::IndexCastOp::create(
+        b, loc, b.getI64Type(), getValueOrCreateConstantIndexOp(b, loc, row));
+    base = base ? arith::AddIOp::create(b, loc, base, start) : start;
+  }
+  TilingResult result = tileRows(*this, b, IRMapping(), offsets, sizes);
+  if (base)
+    cast<RopeOp>(result.tiledOps.front()).getOffsetMutable().assign(base);
+  return result;
 }
