@@ -70,6 +70,12 @@ struct Index {
   Value atMost(Value a, Value b) const {
     return arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::sle, a, b);
   }
+  Value equal(Value a, Value b) const {
+    return arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::eq, a, b);
+  }
+  Value both(Value a, Value b) const {
+    return arith::AndIOp::create(builder, loc, a, b);
+  }
   Value select(Value condition, Value a, Value b) const {
     return arith::SelectOp::create(builder, loc, condition, a, b);
   }
@@ -142,16 +148,19 @@ private:
   };
   void emitManyRows(OpBuilder &b, const Tile &buffers, Value packPositions);
   void emitFewRows(OpBuilder &b, const Tile &buffers, const KeyTile &keyTile);
-  void emitStart(OpBuilder &b, const Tile &tile, const Place &place);
+  void emitStart(OpBuilder &b, const Tile &tile);
+  Value rowsOf(OpBuilder &b, Value buffer, OpFoldResult from,
+               OpFoldResult count);
+  AffineMapAttr stateLayout();
   void emitQuery(OpBuilder &b, const Tile &tile, const Place &place);
   void emitKvLoop(OpBuilder &b, const Place &place, int64_t lanes,
                   Value firstKey, Value endKey, TileBody body);
   void emitPartial(OpBuilder &b, const Tile &tile, const Place &place, Value k,
                    Value v, Value j0, bool masked);
   void emitFinish(OpBuilder &b, const Tile &tile, const Place &place);
-  Value emitKeyTile(OpBuilder &b, const RowSource &source, Value original,
-                    AffineMap map, const Place &place, Value j0, Value count,
-                    Value buffer, Value positions, int64_t tileWidth);
+  Value emitKeyTile(OpBuilder &b, const RowSource &source, AffineMap map,
+                    const Place &place, Value j0, Value count, Value buffer,
+                    Value positions);
   Value keysOf(OpBuilder &b, Value batch);
   void splitHead(OpBuilder &b, Value index, Place &place);
 
@@ -239,7 +248,7 @@ void AttentionTiler::splitHead(OpBuilder &b, Value index, Place &place) {
 }
 
 /// The empty state.
-void AttentionTiler::emitStart(OpBuilder &b, const Tile &tile, const Place &) {
+void AttentionTiler::emitStart(OpBuilder &b, const Tile &tile) {
   Value zero = arith::ConstantOp::create(b, loc, b.getFloatAttr(compute, 0.0));
   Value lowest = arith::ConstantOp::create(
       b, loc,
@@ -403,11 +412,8 @@ void AttentionTiler::emitFinish(OpBuilder &b, const Tile &tile,
   SmallVector<Value> outputs = {tile.out};
   if (tile.lse)
     outputs.push_back(tile.lse);
-  AffineExpr m, e;
-  bindDims(b.getContext(), m, e);
-  FinalizeOp::create(
-      b, loc, TypeRange(), tile.acc, tile.max, tile.sum, tile.sinks, outputs,
-      AffineMapAttr::get(AffineMap::get(2, 0, {e, m}, b.getContext())));
+  FinalizeOp::create(b, loc, TypeRange(), tile.acc, tile.max, tile.sum,
+                     tile.sinks, outputs, stateLayout());
   ScatterRowsOp::create(b, loc, TypeRange(), tile.out, place.b, place.g,
                         place.row0, count, op.getOutput(),
                         b.getI64IntegerAttr(group),
@@ -428,120 +434,100 @@ void AttentionTiler::emitFinish(OpBuilder &b, const Tile &tile,
   });
 }
 
+/// Rows [from, from + count) of a [rows][width] buffer.
+Value AttentionTiler::rowsOf(OpBuilder &b, Value buffer, OpFoldResult from,
+                             OpFoldResult count) {
+  auto type = cast<MemRefType>(buffer.getType());
+  SmallVector<OpFoldResult> offsets = {from, b.getIndexAttr(0)},
+                            sizes = {count, b.getIndexAttr(type.getDimSize(1))},
+                            strides(2, b.getIndexAttr(1));
+  return memref::SubViewOp::create(b, loc, buffer, offsets, sizes, strides);
+}
+
+/// Rounds of as many kv heads as there are workers: one loop over their keys
+/// packs, the next attends. There are no rounds where `fewRows` holds.
 void AttentionTiler::emitManyRows(OpBuilder &b, const Tile &buffers,
                                   Value packPositions) {
   Index ix{b, loc};
-  int64_t kvTile = config.getKvTile(), lanes = buffers.lanes;
-  // Nothing is packed where the other shape of work is taken.
-  Value zero = ix.cst(0);
-  Value roundHeads = ix.min(headCount, workers);
+  int64_t kvTile = config.getKvTile();
+  Value heads = ix.select(fewRows, ix.cst(0), headCount);
+  Value roundHeads = ix.min(heads, workers);
   Value chunks = ix.ceilDiv(keys, kvTile);
-  Value packedHeads = ix.select(fewRows, zero, roundHeads);
+  Value tiles = ix.ceilDiv(rows, buffers.lanes);
   auto packed = [&](int64_t packedWidth) -> Value {
     return memref::AllocOp::create(
         b, loc,
         MemRefType::get(
             {ShapedType::kDynamic, ShapedType::kDynamic, packedWidth}, compute),
-        ValueRange{packedHeads, ix.mul(chunks, ix.cst(kvTile))},
+        ValueRange{roundHeads, ix.mul(chunks, ix.cst(kvTile))},
         b.getI64IntegerAttr(64));
   };
   Value packedKeys = packed(width), packedValues = packed(valueWidth);
-  Value tiles = ix.ceilDiv(rows, lanes);
+  auto rounds = scf::ForOp::create(b, loc, ix.cst(0), heads,
+                                   ix.max(roundHeads, ix.cst(1)));
+  OpBuilder round = OpBuilder::atBlockBegin(rounds.getBody());
+  Index in{round, loc};
+  Value first = rounds.getInductionVar();
+  Value headsNow = in.min(roundHeads, in.sub(heads, first));
 
-  scf::IfOp::create(
-      b, loc, fewRows,
-      [&](OpBuilder &then, Location) { scf::YieldOp::create(then, loc); },
-      [&](OpBuilder &many, Location) {
-        scf::ForOp::create(
-            many, loc, zero, headCount, roundHeads, ValueRange(),
-            [&](OpBuilder &round, Location, Value first, ValueRange) {
-              Index in{round, loc};
-              Value heads = in.min(roundHeads, in.sub(headCount, first));
-              auto pack =
-                  cpu::ParallelOp::create(round, loc, in.mul(heads, chunks));
-              {
-                OpBuilder body =
-                    OpBuilder::atBlockBegin(&pack.getBody().front());
-                Index at{body, loc};
-                Value head = at.div(pack.getItem(), chunks);
-                Value j0 =
-                    at.mul(at.rem(pack.getItem(), chunks), at.cst(kvTile));
-                Place place;
-                splitHead(body, at.add(first, head), place);
-                Value count = at.max(
-                    at.cst(0), at.min(at.cst(kvTile), at.sub(place.keys, j0)));
-                Value positions = slot(body, packPositions, pack.getWorker());
-                auto chunk = [&](Value buffer, int64_t chunkWidth) -> Value {
-                  Value whole = slot(body, buffer, head);
-                  SmallVector<OpFoldResult> offsets = {j0,
-                                                       body.getIndexAttr(0)},
-                                            sizes = {body.getIndexAttr(kvTile),
-                                                     body.getIndexAttr(
-                                                         chunkWidth)},
-                                            strides(2, body.getIndexAttr(1));
-                  return memref::SubViewOp::create(body, loc, whole, offsets,
-                                                   sizes, strides);
-                };
-                key.emitTile(body, loc, place.b, place.g, j0, count, 1,
-                             rowsMap(maps[1], false), keys, positions,
-                             chunk(packedKeys, width));
-                value.emitTile(body, loc, place.b, place.g, j0, count, 1,
-                               rowsMap(maps[2], false), keys, positions,
-                               chunk(packedValues, valueWidth));
-              }
-              auto attend =
-                  cpu::ParallelOp::create(round, loc, in.mul(heads, tiles));
-              {
-                OpBuilder body =
-                    OpBuilder::atBlockBegin(&attend.getBody().front());
-                Index at{body, loc};
-                // Last tiles first: under causal masks they are the longest,
-                // and what is dealt out last should be short.
-                Value head = at.rem(attend.getItem(), heads);
-                Value tileIndex = at.sub(at.sub(tiles, at.cst(1)),
-                                         at.div(attend.getItem(), heads));
-                Place place;
-                splitHead(body, at.add(first, head), place);
-                place.row0 = at.mul(tileIndex, at.cst(lanes));
-                Tile tile = tileOf(body, buffers, attend.getWorker());
-                emitQuery(body, tile, place);
-                emitStart(body, tile, place);
-                Value headKeys = slot(body, packedKeys, head);
-                Value headValues = slot(body, packedValues, head);
-                emitKvLoop(
-                    body, place, lanes, at.cst(0), place.keys,
-                    [&](OpBuilder &inner, Value kvIndex, bool masked) {
-                      Index k{inner, loc};
-                      Value j0 = k.mul(kvIndex, k.cst(kvTile));
-                      Value count = k.min(k.cst(kvTile), k.sub(place.keys, j0));
-                      auto part = [&](Value whole, int64_t partWidth) -> Value {
-                        SmallVector<OpFoldResult>
-                            offsets = {j0, inner.getIndexAttr(0)},
-                            sizes = {count, inner.getIndexAttr(partWidth)},
-                            strides(2, inner.getIndexAttr(1));
-                        return memref::SubViewOp::create(
-                            inner, loc, whole, offsets, sizes, strides);
-                      };
-                      emitPartial(inner, tile, place, part(headKeys, width),
-                                  part(headValues, valueWidth), j0, masked);
-                    });
-                emitFinish(body, tile, place);
-              }
-              scf::YieldOp::create(round, loc);
-            });
-        scf::YieldOp::create(many, loc);
-      });
+  auto pack = cpu::ParallelOp::create(round, loc, in.mul(headsNow, chunks));
+  {
+    OpBuilder body = OpBuilder::atBlockBegin(&pack.getBody().front());
+    Index at{body, loc};
+    Value head = at.div(pack.getItem(), chunks);
+    Value j0 = at.mul(at.rem(pack.getItem(), chunks), at.cst(kvTile));
+    Place place;
+    splitHead(body, at.add(first, head), place);
+    Value count =
+        at.max(at.cst(0), at.min(at.cst(kvTile), at.sub(place.keys, j0)));
+    Value positions = slot(body, packPositions, pack.getWorker());
+    auto packInto = [&](const RowSource &source, AffineMap map, Value buffer) {
+      source.emitTile(body, loc, place.b, place.g, j0, count, 1,
+                      rowsMap(map, false), keys, positions,
+                      rowsOf(body, slot(body, buffer, head), j0,
+                             body.getIndexAttr(kvTile)));
+    };
+    packInto(key, maps[1], packedKeys);
+    packInto(value, maps[2], packedValues);
+  }
+
+  auto attend = cpu::ParallelOp::create(round, loc, in.mul(headsNow, tiles));
+  OpBuilder body = OpBuilder::atBlockBegin(&attend.getBody().front());
+  Index at{body, loc};
+  // Last tiles first: under causal masks they are the longest, and what is
+  // dealt out last should be short.
+  Value head = at.rem(attend.getItem(), headsNow);
+  Value tileIndex =
+      at.sub(at.sub(tiles, at.cst(1)), at.div(attend.getItem(), headsNow));
+  Place place;
+  splitHead(body, at.add(first, head), place);
+  place.row0 = at.mul(tileIndex, at.cst(buffers.lanes));
+  Tile tile = tileOf(body, buffers, attend.getWorker());
+  emitQuery(body, tile, place);
+  emitStart(body, tile);
+  Value headKeys = slot(body, packedKeys, head);
+  Value headValues = slot(body, packedValues, head);
+  emitKvLoop(body, place, tile.lanes, at.cst(0), place.keys,
+             [&](OpBuilder &inner, Value kvIndex, bool masked) {
+               Index k{inner, loc};
+               Value j0 = k.mul(kvIndex, k.cst(kvTile));
+               Value count = k.min(k.cst(kvTile), k.sub(place.keys, j0));
+               emitPartial(inner, tile, place,
+                           rowsOf(inner, headKeys, j0, count),
+                           rowsOf(inner, headValues, j0, count), j0, masked);
+             });
+  emitFinish(body, tile, place);
 }
 
 /// Keys [j0, j0 + count) of the place's kv head as [count][width] of the
 /// compute type: in place where the memory already is that, otherwise through
 /// `buffer`.
 Value AttentionTiler::emitKeyTile(OpBuilder &b, const RowSource &source,
-                                  Value original, AffineMap map,
-                                  const Place &place, Value j0, Value count,
-                                  Value buffer, Value positions,
-                                  int64_t tileWidth) {
+                                  AffineMap map, const Place &place, Value j0,
+                                  Value count, Value buffer, Value positions) {
   MLIRContext *ctx = b.getContext();
+  Value original = source.getSource();
+  int64_t tileWidth = cast<MemRefType>(buffer.getType()).getDimSize(1);
   Index ix{b, loc};
   auto anyRows =
       MemRefType::get({ShapedType::kDynamic, tileWidth}, compute,
@@ -550,12 +536,8 @@ Value AttentionTiler::emitKeyTile(OpBuilder &b, const RowSource &source,
   auto gather = [&](OpBuilder &at) -> Value {
     source.emitTile(at, loc, place.b, place.g, j0, count, 1, map, keys,
                     positions, buffer);
-    SmallVector<OpFoldResult> offsets(2, at.getIndexAttr(0)),
-        sizes = {count, at.getIndexAttr(tileWidth)},
-        strides(2, at.getIndexAttr(1));
-    Value filled =
-        memref::SubViewOp::create(at, loc, buffer, offsets, sizes, strides);
-    return memref::CastOp::create(at, loc, anyRows, filled);
+    return memref::CastOp::create(
+        at, loc, anyRows, rowsOf(at, buffer, at.getIndexAttr(0), count));
   };
   auto type = cast<MemRefType>(original.getType());
   if (source.hasChain() || type.getElementType() != compute)
@@ -564,9 +546,7 @@ Value AttentionTiler::emitKeyTile(OpBuilder &b, const RowSource &source,
   auto metadata = memref::ExtractStridedMetadataOp::create(b, loc, original);
   // Which dimension of the whole tensor each of (b, h, i, d) is.
   auto dimension = [&](unsigned dim) { return dimensionOf(map, dim); };
-  Value unit =
-      arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq,
-                            metadata.getStrides()[dimension(3)], ix.cst(1));
+  Value unit = ix.equal(metadata.getStrides()[dimension(3)], ix.cst(1));
   auto choice = scf::IfOp::create(
       b, loc, unit,
       [&](OpBuilder &then, Location) {
@@ -590,107 +570,95 @@ Value AttentionTiler::emitKeyTile(OpBuilder &b, const RowSource &source,
   return choice.getResult(0);
 }
 
+/// One item per (batch, kv head, part of the keys), and a loop that merges the
+/// parts if there are several. There are no items where the number of rows asks
+/// for a tile of another size.
 void AttentionTiler::emitFewRows(OpBuilder &b, const Tile &buffers,
                                  const KeyTile &keyTile) {
   Index ix{b, loc};
-  int64_t lanes = buffers.lanes;
   int64_t kvTile = config.getKvTile(), split = config.getKvSplit();
+  Value narrow = ix.cst(config.getNarrowQueryTile());
+  Value taken = buffers.lanes == config.getNarrowQueryTile()
+                    ? ix.atMost(rows, narrow)
+                    : ix.both(fewRows, ix.less(narrow, rows));
+  Value heads = ix.select(taken, headCount, ix.cst(0));
   Value parts = ix.max(ix.cst(1), ix.ceilDiv(keys, split));
-  // The parts' states outlive the item that made them.
-  Value taken = fewRows;
-  int64_t narrow = config.getNarrowQueryTile();
-  if (lanes == narrow)
-    taken = ix.atMost(rows, ix.cst(narrow));
-  else
-    taken =
-        arith::AndIOp::create(b, loc, fewRows, ix.less(ix.cst(narrow), rows));
-  Value items = ix.mul(headCount, parts);
-  Value kept = ix.select(taken, items, ix.cst(0));
+  Value items = ix.mul(heads, parts);
+  Value single = ix.equal(parts, ix.cst(1));
+
+  // The parts' states outlive the items that make them.
   auto states = [&](ArrayRef<int64_t> shape) -> Value {
     SmallVector<int64_t> full = {ShapedType::kDynamic};
     llvm::append_range(full, shape);
     return memref::AllocOp::create(b, loc, MemRefType::get(full, compute),
-                                   ValueRange(kept), b.getI64IntegerAttr(64));
+                                   ValueRange(items), b.getI64IntegerAttr(64));
   };
-  Value accs = states({valueWidth, lanes}), maxs = states({lanes}),
-        sums = states({lanes});
-
+  Value accs = states({valueWidth, buffers.lanes}),
+        maxs = states({buffers.lanes}), sums = states({buffers.lanes});
   auto stateOf = [&](OpBuilder &at, Tile tile, Value item) {
     tile.acc = slot(at, accs, item);
     tile.max = slot(at, maxs, item);
     tile.sum = slot(at, sums, item);
     return tile;
   };
-  scf::IfOp::create(b, loc, taken, [&](OpBuilder &then, Location) {
-    Index in{then, loc};
-    Value single = arith::CmpIOp::create(then, loc, arith::CmpIPredicate::eq,
-                                         parts, in.cst(1));
-    auto attend = cpu::ParallelOp::create(then, loc, items);
-    {
-      OpBuilder body = OpBuilder::atBlockBegin(&attend.getBody().front());
-      Index at{body, loc};
-      Value item = attend.getItem(), worker = attend.getWorker();
-      Place place;
-      splitHead(body, at.div(item, parts), place);
-      place.row0 = at.cst(0);
-      Value firstKey = at.mul(at.rem(item, parts), at.cst(split));
-      Value endKey = at.min(at.add(firstKey, at.cst(split)), place.keys);
-      Tile tile = stateOf(body, tileOf(body, buffers, worker), item);
-      emitQuery(body, tile, place);
-      emitStart(body, tile, place);
-      Value keySlot = slot(body, keyTile.key, worker),
-            valueSlot = slot(body, keyTile.value, worker),
-            positions = slot(body, keyTile.positions, worker);
-      emitKvLoop(body, place, lanes, firstKey, endKey,
-                 [&](OpBuilder &inner, Value kvIndex, bool masked) {
-                   Index k{inner, loc};
-                   Value j0 = k.mul(kvIndex, k.cst(kvTile));
-                   Value count = k.min(k.cst(kvTile), k.sub(endKey, j0));
-                   Value k0 = emitKeyTile(inner, key, key.getSource(),
-                                          rowsMap(maps[1], false), place, j0,
-                                          count, keySlot, positions, width);
-                   Value v0 = emitKeyTile(
-                       inner, value, value.getSource(), rowsMap(maps[2], false),
-                       place, j0, count, valueSlot, positions, valueWidth);
-                   emitPartial(inner, tile, place, k0, v0, j0, masked);
-                 });
-      scf::IfOp::create(body, loc, single, [&](OpBuilder &only, Location) {
-        emitFinish(only, tile, place);
-        scf::YieldOp::create(only, loc);
-      });
-    }
-    scf::IfOp::create(
-        then, loc, single,
-        [&](OpBuilder &done, Location) { scf::YieldOp::create(done, loc); },
-        [&](OpBuilder &several, Location) {
-          auto join = cpu::ParallelOp::create(several, loc, headCount);
-          OpBuilder body = OpBuilder::atBlockBegin(&join.getBody().front());
-          Index at{body, loc};
-          Place place;
-          splitHead(body, join.getItem(), place);
-          place.row0 = at.cst(0);
-          Value firstItem = at.mul(join.getItem(), parts);
-          Tile tile =
-              stateOf(body, tileOf(body, buffers, join.getWorker()), firstItem);
-          AffineExpr m, e;
-          bindDims(body.getContext(), m, e);
-          auto layout = AffineMapAttr::get(
-              AffineMap::get(2, 0, {e, m}, body.getContext()));
-          scf::ForOp::create(
-              body, loc, at.cst(1), parts, at.cst(1), ValueRange(),
-              [&](OpBuilder &step, Location, Value part, ValueRange) {
-                Tile other =
-                    stateOf(step, tile, Index{step, loc}.add(firstItem, part));
-                MergeOp::create(step, loc, TypeRange(), other.acc, other.max,
-                                other.sum, tile.acc, tile.max, tile.sum,
-                                layout);
-                scf::YieldOp::create(step, loc);
-              });
-          emitFinish(body, tile, place);
-          scf::YieldOp::create(several, loc);
+
+  auto attend = cpu::ParallelOp::create(b, loc, items);
+  {
+    OpBuilder body = OpBuilder::atBlockBegin(&attend.getBody().front());
+    Index at{body, loc};
+    Value item = attend.getItem(), worker = attend.getWorker();
+    Place place;
+    splitHead(body, at.div(item, parts), place);
+    place.row0 = at.cst(0);
+    Value firstKey = at.mul(at.rem(item, parts), at.cst(split));
+    Value endKey = at.min(at.add(firstKey, at.cst(split)), place.keys);
+    Tile tile = stateOf(body, tileOf(body, buffers, worker), item);
+    emitQuery(body, tile, place);
+    emitStart(body, tile);
+    Value positions = slot(body, keyTile.positions, worker);
+    Value keyBuffer = slot(body, keyTile.key, worker),
+          valueBuffer = slot(body, keyTile.value, worker);
+    emitKvLoop(
+        body, place, tile.lanes, firstKey, endKey,
+        [&](OpBuilder &inner, Value kvIndex, bool masked) {
+          Index k{inner, loc};
+          Value j0 = k.mul(kvIndex, k.cst(kvTile));
+          Value count = k.min(k.cst(kvTile), k.sub(endKey, j0));
+          Value keyRows = emitKeyTile(inner, key, rowsMap(maps[1], false),
+                                      place, j0, count, keyBuffer, positions);
+          Value valueRows =
+              emitKeyTile(inner, value, rowsMap(maps[2], false), place, j0,
+                          count, valueBuffer, positions);
+          emitPartial(inner, tile, place, keyRows, valueRows, j0, masked);
         });
-    scf::YieldOp::create(then, loc);
-  });
+    auto alone = scf::IfOp::create(body, loc, single, /*withElseRegion=*/false);
+    OpBuilder finish = alone.getThenBodyBuilder();
+    emitFinish(finish, tile, place);
+  }
+
+  auto join =
+      cpu::ParallelOp::create(b, loc, ix.select(single, ix.cst(0), heads));
+  OpBuilder body = OpBuilder::atBlockBegin(&join.getBody().front());
+  Index at{body, loc};
+  Place place;
+  splitHead(body, join.getItem(), place);
+  place.row0 = at.cst(0);
+  Value firstItem = at.mul(join.getItem(), parts);
+  Tile tile = stateOf(body, tileOf(body, buffers, join.getWorker()), firstItem);
+  auto others = scf::ForOp::create(body, loc, at.cst(1), parts, at.cst(1));
+  OpBuilder step = OpBuilder::atBlockBegin(others.getBody());
+  Tile other = stateOf(
+      step, tile, Index{step, loc}.add(firstItem, others.getInductionVar()));
+  MergeOp::create(step, loc, TypeRange(), other.acc, other.max, other.sum,
+                  tile.acc, tile.max, tile.sum, stateLayout());
+  emitFinish(body, tile, place);
+}
+
+/// The layout of acc over (m, e): [e][m], rows in the lanes.
+AffineMapAttr AttentionTiler::stateLayout() {
+  AffineExpr m, e;
+  bindDims(op.getContext(), m, e);
+  return AffineMapAttr::get(AffineMap::get(2, 0, {e, m}, op.getContext()));
 }
 
 LogicalResult AttentionTiler::run() {
