@@ -12,6 +12,7 @@
 
 #include "compiler/CPU/Passes.h"
 #include "compiler/CPU/RowSource.h"
+#include "compiler/CPU/Scratch.h"
 #include "dialects/cpu/IR/CpuOps.h"
 
 using namespace mlir;
@@ -77,15 +78,10 @@ static void tileAppend(AppendOp op, IRRewriter &rewriter) {
   Value workers =
       cpu::WorkersOp::create(rewriter, loc, rewriter.getIndexType());
   FloatType compute = attn::getComputeType(cacheType.getElementType());
-  auto scratch = [&](ArrayRef<int64_t> shape, Type element) -> Value {
-    SmallVector<int64_t> full = {ShapedType::kDynamic};
-    llvm::append_range(full, shape);
-    return memref::AllocOp::create(
-        rewriter, loc, MemRefType::get(full, element), ValueRange(workers),
-        rewriter.getI64IntegerAttr(64));
-  };
-  Value tiles = scratch({tileRows, width}, compute);
-  Value positionTiles = scratch({tileRows}, rewriter.getI64Type());
+  Value tiles =
+      allocateTiles(rewriter, loc, workers, {tileRows, width}, compute);
+  Value positionTiles =
+      allocateTiles(rewriter, loc, workers, {tileRows}, rewriter.getI64Type());
   emitCapacityCheck(rewriter, op, batches, queries, capacity);
 
   auto binary = [&]<typename Op>(OpBuilder &b, Value x, Value y) {
@@ -105,19 +101,8 @@ static void tileAppend(AppendOp op, IRRewriter &rewriter) {
   Value count = arith::MinSIOp::create(
       b, loc, cst(b, tileRows), arith::SubIOp::create(b, loc, queries, first));
 
-  auto ofWorker = [&](Value buffer) -> Value {
-    auto type = cast<MemRefType>(buffer.getType());
-    SmallVector<OpFoldResult> offsets(type.getRank(), b.getIndexAttr(0)),
-        sizes = {b.getIndexAttr(1)}, strides(type.getRank(), b.getIndexAttr(1));
-    offsets[0] = parallel.getWorker();
-    for (int64_t size : type.getShape().drop_front())
-      sizes.push_back(b.getIndexAttr(size));
-    auto reduced = memref::SubViewOp::inferRankReducedResultType(
-        type.getShape().drop_front(), type, offsets, sizes, strides);
-    return memref::SubViewOp::create(b, loc, cast<MemRefType>(reduced), buffer,
-                                     offsets, sizes, strides);
-  };
-  Value tile = ofWorker(tiles), positions = ofWorker(positionTiles);
+  Value tile = selectTile(b, loc, tiles, parallel.getWorker());
+  Value positions = selectTile(b, loc, positionTiles, parallel.getWorker());
   AffineExpr db, dh, di, dd;
   bindDims(b.getContext(), db, dh, di, dd);
   AffineMap map = AffineMap::get(4, 0, {db, di, dh, dd}, b.getContext());

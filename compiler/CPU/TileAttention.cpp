@@ -25,6 +25,7 @@
 
 #include "compiler/CPU/Passes.h"
 #include "compiler/CPU/RowSource.h"
+#include "compiler/CPU/Scratch.h"
 #include "compiler/Transforms/MaskCodegen.h"
 #include "dialects/attn/IR/AttnOps.h"
 #include "dialects/cpu/IR/CpuOps.h"
@@ -138,8 +139,13 @@ private:
   using TileBody =
       llvm::function_ref<void(OpBuilder &, Value tile, bool masked)>;
 
-  Value scratch(ArrayRef<int64_t> shape, Type element);
-  Value slot(OpBuilder &b, Value buffer, Value index);
+  /// One tile per worker.
+  Value scratch(ArrayRef<int64_t> shape, Type element) {
+    return allocateTiles(rewriter, loc, workers, shape, element);
+  }
+  Value slot(OpBuilder &b, Value tiles, Value index) {
+    return selectTile(b, loc, tiles, index);
+  }
   Tile makeTile(int64_t lanes);
   Tile tileOf(OpBuilder &b, const Tile &buffers, Value worker);
   /// Scratch of a KV tile that is read once, per worker.
@@ -176,33 +182,6 @@ private:
   Value batches, queries, keys, rows, workers, headCount; // index, entry block
   Value fewRows;                                          // i1
 };
-
-Value AttentionTiler::scratch(ArrayRef<int64_t> shape, Type element) {
-  SmallVector<int64_t> full = {ShapedType::kDynamic};
-  llvm::append_range(full, shape);
-  return memref::AllocOp::create(rewriter, loc, MemRefType::get(full, element),
-                                 ValueRange(workers),
-                                 rewriter.getI64IntegerAttr(64));
-}
-
-/// Element `index` of the first dimension, which is dropped.
-Value AttentionTiler::slot(OpBuilder &b, Value buffer, Value index) {
-  auto type = cast<MemRefType>(buffer.getType());
-  int64_t rank = type.getRank();
-  SmallVector<OpFoldResult> offsets(rank, b.getIndexAttr(0)), sizes,
-      strides(rank, b.getIndexAttr(1));
-  offsets[0] = index;
-  sizes.push_back(b.getIndexAttr(1));
-  for (int64_t d = 1; d < rank; ++d)
-    sizes.push_back(
-        type.isDynamicDim(d)
-            ? OpFoldResult(b.createOrFold<memref::DimOp>(loc, buffer, d))
-            : OpFoldResult(b.getIndexAttr(type.getDimSize(d))));
-  auto reduced = memref::SubViewOp::inferRankReducedResultType(
-      type.getShape().drop_front(), type, offsets, sizes, strides);
-  return memref::SubViewOp::create(b, loc, cast<MemRefType>(reduced), buffer,
-                                   offsets, sizes, strides);
-}
 
 AttentionTiler::Tile AttentionTiler::makeTile(int64_t lanes) {
   Tile tile;
@@ -587,11 +566,8 @@ void AttentionTiler::emitFewRows(OpBuilder &b, const Tile &buffers,
   Value single = ix.equal(parts, ix.cst(1));
 
   // The parts' states outlive the items that make them.
-  auto states = [&](ArrayRef<int64_t> shape) -> Value {
-    SmallVector<int64_t> full = {ShapedType::kDynamic};
-    llvm::append_range(full, shape);
-    return memref::AllocOp::create(b, loc, MemRefType::get(full, compute),
-                                   ValueRange(items), b.getI64IntegerAttr(64));
+  auto states = [&](ArrayRef<int64_t> shape) {
+    return allocateTiles(b, loc, items, shape, compute);
   };
   Value accs = states({valueWidth, buffers.lanes}),
         maxs = states({buffers.lanes}), sums = states({buffers.lanes});
