@@ -1,0 +1,67 @@
+// Part of the Fovea project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information. SPDX-License-Identifier:
+// Apache-2.0 WITH LLVM-exception
+
+// Links an object in memory with the runtime of this program.
+
+#include "compiler/Artifact/LoadedKernel.h"
+
+#include "fovea/kernel_abi.h"
+
+#include "llvm/ExecutionEngine/Orc/ExecutionUtils.h"
+#include "llvm/ExecutionEngine/Orc/LLJIT.h"
+#include "llvm/Support/TargetSelect.h"
+
+using llvm::Error;
+using llvm::Expected;
+
+namespace fovea {
+
+LoadedKernel::LoadedKernel() = default;
+LoadedKernel::~LoadedKernel() = default;
+
+Expected<std::unique_ptr<LoadedKernel>>
+LoadedKernel::load(std::unique_ptr<llvm::MemoryBuffer> object,
+                   llvm::StringRef kernelName) {
+  LLVMInitializeX86TargetInfo();
+  LLVMInitializeX86Target();
+  LLVMInitializeX86TargetMC();
+  Expected<std::unique_ptr<llvm::orc::LLJIT>> jit =
+      llvm::orc::LLJITBuilder().create();
+  if (!jit)
+    return jit.takeError();
+  llvm::orc::JITDylib &library = (*jit)->getMainJITDylib();
+
+  // The program exports nothing, so the runtime's functions are given by hand;
+  // those of the C library are looked up in the process.
+  llvm::orc::SymbolMap runtime;
+  auto define = [&](llvm::StringRef name, auto *function) {
+    runtime[(*jit)->mangleAndIntern(name)] = {
+        llvm::orc::ExecutorAddr::fromPtr(function),
+        llvm::JITSymbolFlags::Exported | llvm::JITSymbolFlags::Callable};
+  };
+  define("fovea_invoke", &fovea_invoke);
+  define("fovea_workspace_size", &fovea_workspace_size);
+  define("fovea_parallel_for", &fovea_parallel_for);
+  if (Error error =
+          library.define(llvm::orc::absoluteSymbols(std::move(runtime))))
+    return std::move(error);
+  auto process = llvm::orc::DynamicLibrarySearchGenerator::GetForCurrentProcess(
+      (*jit)->getDataLayout().getGlobalPrefix());
+  if (!process)
+    return process.takeError();
+  library.addGenerator(std::move(*process));
+
+  if (Error error = (*jit)->addObjectFile(std::move(object)))
+    return std::move(error);
+  Expected<llvm::orc::ExecutorAddr> address =
+      (*jit)->lookup((kernelName + "_kernel").str());
+  if (!address)
+    return address.takeError();
+  std::unique_ptr<LoadedKernel> loaded(new LoadedKernel());
+  loaded->kernel = address->toPtr<const fovea_kernel *>();
+  loaded->jit = std::move(*jit);
+  return loaded;
+}
+
+} // namespace fovea

@@ -1,0 +1,42 @@
+// Part of the Fovea project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information. SPDX-License-Identifier:
+// Apache-2.0 WITH LLVM-exception
+
+// A compiled kernel loaded into this process, to be called with fovea_invoke.
+
+#ifndef FOVEA_COMPILER_ARTIFACT_LOADEDKERNEL_H
+#define FOVEA_COMPILER_ARTIFACT_LOADEDKERNEL_H
+
+#include "llvm/ADT/StringRef.h"
+#include "llvm/Support/Error.h"
+#include "llvm/Support/MemoryBuffer.h"
+
+#include <memory>
+
+struct fovea_kernel;
+namespace llvm::orc {
+class LLJIT;
+}
+
+namespace fovea {
+
+class LoadedKernel {
+public:
+  /// Loads the object of the kernel of that name. Its calls into the runtime go
+  /// to the copy that this program holds.
+  static llvm::Expected<std::unique_ptr<LoadedKernel>>
+  load(std::unique_ptr<llvm::MemoryBuffer> object, llvm::StringRef kernelName);
+  ~LoadedKernel();
+
+  /// The descriptor, which lives as long as this.
+  const fovea_kernel *get() const { return kernel; }
+
+private:
+  LoadedKernel();
+  std::unique_ptr<llvm::orc::LLJIT> jit;
+  const fovea_kernel *kernel = nullptr;
+};
+
+} // namespace fovea
+
+#endif // FOVEA_COMPILER_ARTIFACT_LOADEDKERNEL_H
