@@ -1,0 +1,53 @@
+// Part of the Fovea project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information. SPDX-License-Identifier:
+// Apache-2.0 WITH LLVM-exception
+
+// The subcommands of the driver. Each takes its parsed command line and returns
+// an ExitCode.
+
+#ifndef FOVEA_TOOLS_FOVEA_COMMANDS_H
+#define FOVEA_TOOLS_FOVEA_COMMANDS_H
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace fovea {
+
+/// Options that several commands share.
+struct CommandLine {
+  std::string input;                // SPEC or FILE.mlir
+  std::string output;               // -o
+  std::vector<std::string> targets; // --target
+  std::vector<std::string> emit;    // --emit
+  std::string from, to;             // --compile-from, --compile-to
+  std::string linker;               // --linker
+  std::string runtime = "static";   // --runtime
+  std::vector<std::string> inputs;  // --in
+  std::vector<std::string> outputs; // --out
+  std::vector<std::string> shape;   // --shape
+  std::vector<std::string> params;  // --param
+  bool verify = false, time = false;
+  unsigned cases = 0;
+  uint64_t seed = 0;
+  int onlyCase = -1; // --case
+  unsigned threads = 0;
+  double seconds = 0;
+  bool ascii = false;
+  bool schema = false, markdown = false;
+  std::vector<int64_t> element; // --at: batch row and head of a picture
+};
+
+int runCompile(const CommandLine &line);
+int runRun(const CommandLine &line);
+int runCheck(const CommandLine &line);
+int runExplain(const CommandLine &line);
+int runBench(const CommandLine &line);
+int runTargets(const CommandLine &line);
+int runDoctor(const CommandLine &line);
+int runSpec(const CommandLine &line);
+
+} // namespace fovea
+
+#endif // FOVEA_TOOLS_FOVEA_COMMANDS_H
