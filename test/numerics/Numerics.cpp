@@ -1,0 +1,726 @@
+// Part of the Fovea project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information. SPDX-License-Identifier:
+// Apache-2.0 WITH LLVM-exception
+
+// The values of compiled kernels. Kernels are drawn (dtype, ISA, heads, widths,
+// mask, score, RoPE, norms, cache, sinks), compiled and called on drawn shapes
+// and strides, and what they write is held to the f64 reference under the
+// bounds of docs/testing.md. Each call is made
+//
+//   - on tensors whose memory ends where a page that faults begins, with a
+//     workspace of exactly the stated size, on one thread;
+//   - with two and three threads, which must not change a bit (D1);
+//   - on tensors whose memory begins at such a page, which must not either;
+//   - for one batch row alone, which must give that row's bits (D1).
+//
+// All memory that no index reaches, every key that no row attends to and the
+// workspace hold NaN, and sometimes a key that some rows attend to and others
+// do not (M1). Inputs are write-protected.
+//
+//   --seed=S --cases=N   draw N kernels; the default is in main()
+//   --gtest_filter=Drawn.7   only kernel 7, which is the same for every N
+
+#include "test/numerics/GuardedTensor.h"
+#include "test/numerics/KernelSpec.h"
+
+#include "compiler/Artifact/KernelModule.h"
+#include "compiler/Artifact/LoadedKernel.h"
+#include "compiler/Reference/Interpreter.h"
+#include "compiler/Reference/Scalars.h"
+#include "dialects/attn/IR/AttnOps.h"
+#include "runtime/include/fovea/kernel_abi.h"
+
+#include "mlir/AsmParser/AsmParser.h"
+#include "mlir/Parser/Parser.h"
+#include "mlir/Pass/PassManager.h"
+
+#include "llvm/Support/FormatVariadic.h"
+
+#include <chrono>
+#include <cmath>
+#include <gtest/gtest.h>
+#include <map>
+
+using namespace mlir;
+using namespace fovea;
+using namespace fovea::numerics;
+using reference::RuntimeValue;
+using reference::Tensor;
+
+namespace {
+
+constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+constexpr double infinity = std::numeric_limits<double>::infinity();
+
+MLIRContext &getContext() {
+  static MLIRContext *context = [] {
+    DialectRegistry registry;
+    registerKernelDialects(registry);
+    auto *made = new MLIRContext(registry, MLIRContext::Threading::DISABLED);
+    made->loadAllAvailableDialects();
+    return made;
+  }();
+  return *context;
+}
+
+fovea_context *getThreads(int64_t count) {
+  static std::map<int64_t, fovea_context *> contexts;
+  fovea_context *&context = contexts[count];
+  if (!context)
+    EXPECT_EQ(fovea_context_create(count, &context), FOVEA_OK);
+  return context;
+}
+
+Type parseElement(StringRef name) { return parseType(name, &getContext()); }
+
+/// The options of a call: the fixed part and the parameters.
+struct Options {
+  fovea_options fixed = {};
+  int64_t params[8] = {};
+};
+
+/// The worst error of some results, as a share of its bound.
+struct Share {
+  double worst = 0;
+  void add(double error, double bound) {
+    worst = std::max(worst, error == 0 ? 0 : error / bound);
+  }
+};
+/// By dtype and ISA: of O and of LSE.
+std::map<std::pair<std::string, std::string>, std::pair<Share, Share>> shares;
+
+/// One call: extents, parameters, and the tensors' values and strides.
+struct Call {
+  std::map<std::string, int64_t> symbols;
+  std::vector<int64_t> params;
+  /// Queries are drawn with this standard deviation, scores come out as large.
+  double spread = 1;
+  /// By argument; outputs hold NaN. What strides of 0 make of the values is
+  /// only known once they are in memory.
+  std::vector<Tensor> values;
+  std::vector<SmallVector<int64_t>> strides;
+  /// The values in memory, gaps included.
+  std::vector<std::vector<uint8_t>> images;
+};
+
+/// A copy of the module at the attn phase, compiled and loaded.
+llvm::Expected<std::unique_ptr<LoadedKernel>>
+compileKernel(ModuleOp module, const Target &target) {
+  auto interface = readKernelInterface(module);
+  if (!interface)
+    return interface.takeError();
+  OwningOpRef<ModuleOp> copy = module.clone();
+  PassManager passes(&getContext());
+  buildPipeline(passes, Phase::Attn, Phase::LLVM, target);
+  if (failed(passes.run(*copy)))
+    return llvm::createStringError("the pipeline failed");
+  llvm::LLVMContext context;
+  auto code = buildKernelModule(IsaModule{&target, *copy}, *interface, context);
+  if (!code)
+    return code.takeError();
+  auto object = emitModule(**code, EmitKind::Object);
+  if (!object)
+    return object.takeError();
+  return LoadedKernel::load(std::move(*object), interface->name);
+}
+
+class CaseRunner {
+public:
+  CaseRunner(uint64_t seed, int64_t index)
+      : random(seed * 1000003 + index), index(index),
+        spec(drawSpec(random, index)), arguments(spec.getArguments()) {}
+
+  void run();
+
+private:
+  bool compile();
+  Call drawCall(int64_t kind);
+  void drawExtents(Call &call, int64_t kind);
+  Tensor drawValues(const Call &call, const Argument &argument);
+  SmallVector<int64_t> drawStrides(const Argument &argument,
+                                   ArrayRef<int64_t> shape);
+  void poison(Call &call);
+  void check(Call &call);
+
+  std::vector<GuardedTensor> place(const Call &call, Flush flush);
+  void invoke(const Call &call, std::vector<GuardedTensor> &tensors,
+              int64_t threads, bool ownWorkspace,
+              std::optional<int64_t> row = std::nullopt);
+  void compare(const Call &call, const std::vector<GuardedTensor> &tensors);
+  void compareCaches(const Call &call, const reference::Interpretation &,
+                     const std::vector<Tensor> &written);
+  llvm::Expected<reference::Interpretation>
+  interpret(ModuleOp module, const Call &call, ArrayRef<Tensor> inputs,
+            const std::vector<Argument> &formals);
+
+  unsigned find(StringRef name) const {
+    return llvm::find_if(arguments,
+                         [&](const Argument &a) { return a.name == name; }) -
+           arguments.begin();
+  }
+  bool isOutput(unsigned number) const {
+    return arguments[number].role != Argument::Input;
+  }
+  double unit() const {
+    return spec.dtype == "f64"   ? 0x1p-53
+           : spec.dtype == "f32" ? 0x1p-24
+           : spec.dtype == "f16" ? 0x1p-11
+                                 : 0x1p-8;
+  }
+
+  Random random;
+  int64_t index;
+  KernelSpec spec;
+  std::vector<Argument> arguments;
+  std::string isa;
+  double compileSeconds = 0;
+  OwningOpRef<ModuleOp> meaning, afterAppend;
+  std::unique_ptr<LoadedKernel> kernel;
+  Share output, logSumExp;
+};
+
+bool CaseRunner::compile() {
+  ParserConfig config(&getContext());
+  meaning = parseSourceString<ModuleOp>(spec.getText(), config);
+  if (!meaning) {
+    ADD_FAILURE() << "the text does not parse:\n" << spec.getText();
+    return false;
+  }
+  if (spec.cache) {
+    KernelSpec appended = spec;
+    appended.appended = true;
+    afterAppend = parseSourceString<ModuleOp>(appended.getText(), config);
+    if (!afterAppend) {
+      ADD_FAILURE() << "the text does not parse:\n" << appended.getText();
+      return false;
+    }
+  }
+  // Half the kernels have 16 lanes; a machine without AVX-512 runs them in
+  // halves.
+  Target target = *lookupTarget(index / 4 % 2 ? "avx512" : "x86-64-v3");
+  isa = target.isa.str();
+  if (target.runtimeFeatures & ~fovea_cpu_features()) {
+    const Target &least = getTargets().back();
+    target.cpu = least.cpu;
+    target.features = least.features;
+    target.runtimeFeatures = least.runtimeFeatures;
+  }
+  auto start = std::chrono::steady_clock::now();
+  auto compiled = compileKernel(*meaning, target);
+  if (!compiled) {
+    ADD_FAILURE() << llvm::toString(compiled.takeError()) << "\n"
+                  << spec.getText();
+    return false;
+  }
+  kernel = std::move(*compiled);
+  std::chrono::duration<double> spent =
+      std::chrono::steady_clock::now() - start;
+  compileSeconds = spent.count();
+  return true;
+}
+
+//===----------------------------------------------------------------------===//
+// Drawing calls
+//===----------------------------------------------------------------------===//
+
+constexpr int64_t callKinds = 6;
+
+void CaseRunner::drawExtents(Call &call, int64_t kind) {
+  // Around the sizes of tiles: 8, 16, 24, 48 rows, 16 to 64 keys, 1024 keys of
+  // a part.
+  static const int64_t few[] = {1, 1, 1, 2, 3, 7};
+  static const int64_t rows[] = {8, 15, 16, 17, 23, 24, 25, 47, 48, 49, 129};
+  static const int64_t keys[] = {1,  2,  7,  15, 16,  17,  31, 32,
+                                 33, 63, 64, 65, 127, 129, 200};
+  static const int64_t many[] = {1023, 1024, 1025, 2047, 2049, 3100};
+  int64_t b = drawBetween(random, 1, 3), m = 0, n = 0;
+  switch (kind) {
+  case 0: // decode, also in parts
+    m = drawFrom(random, few);
+    n = drawFrom(random, many);
+    break;
+  case 1:
+    m = drawFrom(random, rows);
+    n = drawFrom(random, keys);
+    break;
+  case 2: // more queries than keys
+    n = drawFrom(random, keys);
+    m = n + drawBetween(random, 1, 70);
+    break;
+  case 3: { // nothing of something (R4)
+    int64_t which = drawBetween(random, 0, 2);
+    b = which == 0 ? 0 : b;
+    m = which == 1 ? 0 : drawFrom(random, rows);
+    n = which == 2 ? 0 : drawFrom(random, keys);
+    break;
+  }
+  case 4:
+    m = drawBetween(random, 1, 200);
+    n = drawBetween(random, 1, 200);
+    break;
+  case 5: // long
+    b = 1;
+    m = drawFrom(random, rows) * drawBetween(random, 1, 8);
+    n = drawFrom(random, many);
+    break;
+  }
+  if (spec.cache)
+    n += m;
+  // The reference is slow: about as many multiply-adds as it does in 0.1 s.
+  auto cost = [&] {
+    return b * spec.heads * m * n * (spec.width + spec.valueWidth + 60);
+  };
+  constexpr int64_t limit = 60'000'000;
+  while (cost() > limit && b > 1)
+    --b;
+  while (cost() > limit && m > 1)
+    m -= (m + 3) / 4;
+  while (cost() > limit)
+    n -= n / 4;
+  call.symbols = {{"B", b}, {"M", m}, {spec.cache ? "C" : "N", n}};
+}
+
+SmallVector<int64_t> CaseRunner::drawStrides(const Argument &argument,
+                                             ArrayRef<int64_t> shape) {
+  int64_t rank = shape.size();
+  SmallVector<int64_t> order(rank), strides(rank);
+  for (int64_t d = 0; d < rank; ++d)
+    order[d] = rank - 1 - d; // the innermost first
+  int64_t kind = drawBetween(random, 0, 5);
+  // Any order of the dimensions in memory, or the head outside of the rows.
+  if (kind == 1)
+    std::shuffle(order.begin(), order.end(), random);
+  if (kind == 2 && rank == 4)
+    std::swap(order[1], order[2]);
+  int64_t next = 1;
+  for (int64_t d : order) {
+    // Slices of something larger, such as packed q, k and v.
+    if (kind == 3 || kind == 4)
+      next += drawBetween(random, 0, 5);
+    strides[d] = next;
+    next *= std::max<int64_t>(shape[d], 1);
+  }
+  if (argument.role == Argument::Input && kind == 5)
+    for (int64_t &stride : strides)
+      if (drawOneIn(random, 2))
+        stride = 0;
+  // A key whose elements are all one would make scores beyond the bounds'.
+  if (argument.name == "k" || argument.name == "k_cache")
+    if (strides[rank - 1] == 0)
+      strides[rank - 1] = 1;
+  if (kind == 4)
+    for (int64_t &stride : strides)
+      if (drawOneIn(random, 3))
+        stride = -stride;
+  return strides;
+}
+
+Tensor CaseRunner::drawValues(const Call &call, const Argument &argument) {
+  SmallVector<int64_t> shape;
+  for (const std::string &dim : argument.dims) {
+    auto symbol = call.symbols.find(dim);
+    shape.push_back(symbol != call.symbols.end() ? symbol->second
+                                                 : std::stoll(dim));
+  }
+  Tensor tensor = Tensor::filled(shape, parseElement(argument.element), nan);
+  if (argument.role == Argument::Output)
+    return tensor;
+  int64_t rows = call.symbols.at("M"),
+          keys = call.symbols.at(spec.cache ? "C" : "N");
+  std::normal_distribution<double> normal;
+  double factor = argument.name == "q" ? call.spread : 1;
+  for (double &value : tensor.data) {
+    if (argument.name == "past")
+      value = drawBetween(random, 0, keys - rows);
+    else if (argument.name == "len" || argument.name == "lengths")
+      value = drawBetween(random, -2, keys + 3);
+    else if (argument.name == "keep" || argument.name == "allowed")
+      value = drawBetween(random, 0, 1);
+    else if (argument.name.ends_with("_positions"))
+      value = drawBetween(random, 0, 5000);
+    else if (argument.name == "slope")
+      value = std::exp2(-double(drawBetween(random, 4, 9)));
+    else
+      value = factor * normal(random);
+  }
+  return tensor;
+}
+
+Call CaseRunner::drawCall(int64_t kind) {
+  Call call;
+  drawExtents(call, kind);
+  call.spread = !spec.norm && drawOneIn(random, 3) ? 4 : 1;
+  for (const numerics::Parameter &param : spec.mask.params)
+    call.params.push_back(drawBetween(random, param.low, param.high));
+  for (const Argument &argument : arguments) {
+    call.values.push_back(drawValues(call, argument));
+    call.strides.push_back(drawStrides(argument, call.values.back().shape));
+    // What is in memory counts.
+    GuardedTensor memory(call.values.back().shape, call.strides.back(),
+                         call.values.back().elementType, Flush::End);
+    memory.write(call.values.back());
+    call.values.back() = memory.read();
+  }
+  poison(call);
+  for (auto [value, strides] : llvm::zip_equal(call.values, call.strides)) {
+    GuardedTensor memory(value.shape, strides, value.elementType, Flush::End);
+    memory.write(value);
+    call.images.emplace_back(memory.bytes());
+  }
+  return call;
+}
+
+/// NaN into keys that no row attends to and, sometimes, NaN or infinity into
+/// some that not every row attends to (M1).
+void CaseRunner::poison(Call &call) {
+  attn::AttentionOp op;
+  meaning->walk([&](attn::AttentionOp found) { op = found; });
+  SmallVector<const Tensor *> captured(10, nullptr);
+  std::vector<reference::Scalar> scalars(10);
+  for (const numerics::Parameter &param : spec.mask.params) {
+    (void)param;
+    captured.push_back(nullptr);
+    scalars.push_back(reference::ofInt(call.params[scalars.size() - 10]));
+  }
+  for (const char *name : {"len", "keep", "allowed", "slope"})
+    if (unsigned number = find(name); number != arguments.size()) {
+      captured.push_back(&call.values[number]);
+      scalars.push_back({});
+    }
+  std::optional<reference::ScalarProgram> mask;
+  if (!op.getMask().empty())
+    mask = llvm::cantFail(
+        reference::ScalarProgram::create(op.getMask(), captured));
+
+  int64_t batches = call.symbols["B"], rows = call.symbols["M"],
+          capacity = call.symbols[spec.cache ? "C" : "N"];
+  int64_t group = spec.heads / spec.kvHeads;
+  Tensor &k = call.values[find(spec.cache ? "k_cache" : "k")];
+  Tensor &v = call.values[find(spec.cache ? "v_cache" : "v")];
+  auto shares = [&](StringRef name) {
+    return llvm::is_contained(call.strides[find(name)], 0);
+  };
+  bool keepKeys = shares(spec.cache ? "k_cache" : "k"),
+       keepValues = shares(spec.cache ? "v_cache" : "v");
+  auto fill = [&](Tensor &tensor, int64_t b, int64_t g, int64_t j,
+                  double value) {
+    SmallVector<int64_t> at = {b, j, g, 0};
+    if (spec.headsFirst)
+      std::swap(at[1], at[2]);
+    for (at[3] = 0; at[3] < tensor.shape[3]; ++at[3])
+      tensor.at(at) = value;
+  };
+  for (int64_t b = 0; b < batches; ++b) {
+    int64_t keys = capacity;
+    if (spec.cache)
+      keys = int64_t(call.values[find("past")].data[b]) + rows;
+    if (spec.lengths)
+      keys = std::clamp<int64_t>(int64_t(call.values[find("lengths")].data[b]),
+                                 0, capacity);
+    for (int64_t g = 0; g < spec.kvHeads; ++g)
+      for (int64_t j = 0; j < capacity; ++j) {
+        bool isSeen = false;
+        for (int64_t r = 0; r < group * rows && j < keys && !isSeen; ++r) {
+          int64_t values[] = {
+              b,          g * group + r % group, r / group, j,    batches,
+              spec.heads, spec.kvHeads,          rows,      keys, spec.width};
+          for (auto [number, value] : llvm::enumerate(values))
+            scalars[number] = reference::ofInt(value);
+          isSeen = !mask || mask->run(scalars).integer;
+        }
+        bool hurt = isSeen && mask && drawOneIn(random, 400);
+        if (isSeen && !hurt)
+          continue;
+        double value = hurt && drawOneIn(random, 2) ? infinity : nan;
+        // Rows to be appended are inputs of their own.
+        if (!keepKeys)
+          fill(k, b, g, j, value);
+        if (!keepValues)
+          fill(v, b, g, j, value);
+      }
+  }
+}
+
+//===----------------------------------------------------------------------===//
+// Calls and comparisons
+//===----------------------------------------------------------------------===//
+
+std::vector<GuardedTensor> CaseRunner::place(const Call &call, Flush flush) {
+  std::vector<GuardedTensor> tensors;
+  for (auto [number, value] : llvm::enumerate(call.values)) {
+    tensors.emplace_back(value.shape, call.strides[number], value.elementType,
+                         flush);
+    tensors.back().restore(call.images[number]);
+    if (!isOutput(number))
+      tensors.back().protect();
+  }
+  return tensors;
+}
+
+void CaseRunner::invoke(const Call &call, std::vector<GuardedTensor> &tensors,
+                        int64_t threads, bool ownWorkspace,
+                        std::optional<int64_t> row) {
+  std::vector<DLTensor> views;
+  for (auto [number, argument] : llvm::enumerate(arguments))
+    views.push_back(
+        tensors[number].view(argument.dims[0] == "B" ? row : std::nullopt));
+  std::vector<const DLTensor *> pointers;
+  for (const DLTensor &view : views)
+    pointers.push_back(&view);
+  Options options;
+  options.fixed.size =
+      sizeof(fovea_options) + sizeof(int64_t) * call.params.size();
+  options.fixed.context = getThreads(threads);
+  llvm::copy(call.params, options.params);
+  std::optional<GuardedMemory> workspace;
+  if (ownWorkspace) {
+    std::vector<int64_t> symbols;
+    for (const std::string &symbol : spec.getSymbols())
+      symbols.push_back(row && symbol == "B" ? 1 : call.symbols.at(symbol));
+    size_t size = fovea_workspace_size(kernel->get(), symbols.data(), &options);
+    ASSERT_NE(size, FOVEA_WORKSPACE_ERROR) << fovea_last_error();
+    workspace.emplace(size, Flush::End);
+    options.fixed.workspace = workspace->data();
+    options.fixed.workspace_size = size;
+  }
+  fovea_status status = fovea_invoke(kernel->get(), pointers.data(), &options);
+  ASSERT_EQ(status, FOVEA_OK) << fovea_last_error();
+}
+
+llvm::Expected<reference::Interpretation>
+CaseRunner::interpret(ModuleOp module, const Call &call,
+                      ArrayRef<Tensor> inputs,
+                      const std::vector<Argument> &formals) {
+  std::vector<RuntimeValue> values;
+  for (const Argument &formal : formals)
+    values.push_back(inputs[find(formal.name)]);
+  for (int64_t param : call.params)
+    values.push_back(param);
+  return reference::interpret(*module.getOps<func::FuncOp>().begin(), values,
+                              {.absoluteSums = true});
+}
+
+/// The new rows of a cache are the reference's but for one rounding; all others
+/// are as they were.
+void CaseRunner::compareCaches(const Call &call,
+                               const reference::Interpretation &expected,
+                               const std::vector<Tensor> &written) {
+  for (unsigned result : {0, 1}) {
+    StringRef name = result == 0 ? "k_cache" : "v_cache";
+    const Tensor &want = std::get<Tensor>(expected.results[result]);
+    const Tensor &got = written[find(name)], &old = call.values[find(name)];
+    const Tensor &past = call.values[find("past")];
+    int64_t rows = call.symbols.at("M"), wrong = 0;
+    reference::forEachIndex(want.shape, [&](ArrayRef<int64_t> at) {
+      double x = want.at(at), y = got.at(at);
+      bool isNew = at[1] >= past.data[at[0]] && at[1] < past.data[at[0]] + rows;
+      if (!isNew) {
+        double before = old.at(at);
+        wrong += !(y == before || (std::isnan(y) && std::isnan(before)));
+        return;
+      }
+      double slack =
+          2 * unit() * std::abs(x) + (spec.dtype == "f64" ? 0x1p-48 : 0x1p-20);
+      wrong += !(std::abs(x - y) <= slack);
+    });
+    EXPECT_EQ(wrong, 0) << "elements of " << name.str();
+  }
+}
+
+void CaseRunner::compare(const Call &call,
+                         const std::vector<GuardedTensor> &tensors) {
+  std::vector<Tensor> written = call.values;
+  for (auto [number, tensor] : llvm::enumerate(tensors)) {
+    if (!isOutput(number))
+      continue;
+    written[number] = tensor.read();
+    EXPECT_TRUE(tensor.areGapsIntact())
+        << "written beside " << arguments[number].name;
+  }
+  auto expected = interpret(*meaning, call, call.values, arguments);
+  ASSERT_TRUE(bool(expected)) << llvm::toString(expected.takeError());
+  unsigned first = 0;
+  if (spec.cache) {
+    // A key within a rounding of a tie may be rounded either way; the attention
+    // is held to the cache that the kernel wrote.
+    compareCaches(call, *expected, written);
+    KernelSpec appended = spec;
+    appended.appended = true;
+    expected = interpret(*afterAppend, call, written, appended.getArguments());
+    ASSERT_TRUE(bool(expected)) << llvm::toString(expected.takeError());
+  }
+
+  int64_t keys = call.symbols.at(spec.cache ? "C" : "N");
+  double logKeys = std::log2(double(std::max<int64_t>(keys, 1)));
+  double u = unit(), stateUnit = spec.dtype == "f64" ? 0x1p-53 : 0x1p-24;
+  // The rounding of a score grows with the score.
+  double state = 4 * stateUnit * (logKeys + 4) * call.spread;
+  double relative = spec.dtype == "bf16"  ? 1.05 * u
+                    : spec.dtype == "f16" ? 1.25 * u
+                                          : state;
+  // Half of the least number of f16; below normal numbers others are flushed.
+  double least = spec.dtype == "f16"   ? 0x1.1p-25
+                 : spec.dtype == "f64" ? 0x1p-1020
+                                       : 0x1p-124;
+  const Tensor &o = std::get<Tensor>(expected->results[first]);
+  const Tensor &sums = *expected->absoluteSums[first];
+  const Tensor &got = written[find("o")];
+  int64_t wrong = 0;
+  double worst = 0;
+  for (int64_t x = 0; x < o.size(); ++x) {
+    if (!std::isfinite(o.data[x]))
+      continue; // a hurt key that this row attends to
+    double error = std::abs(got.data[x] - o.data[x]);
+    double bound = relative * sums.data[x] + (sums.data[x] == 0 ? 0 : least);
+    output.add(error, bound);
+    worst = std::max(worst, error == 0 ? 0 : error / bound);
+    wrong += !(error <= bound);
+  }
+  EXPECT_EQ(wrong, 0) << "of " << o.size() << " elements of o; " << worst
+                      << " of the bound";
+  if (!spec.lse)
+    return;
+  const Tensor &lse = std::get<Tensor>(expected->results[first + 1]);
+  const Tensor &gotLse = written[find("lse")];
+  wrong = 0;
+  for (int64_t x = 0; x < lse.size(); ++x) {
+    double want = lse.data[x], have = gotLse.data[x];
+    if (want == -infinity) {
+      wrong += have != -infinity; // M2
+      continue;
+    }
+    if (!std::isfinite(want))
+      continue;
+    double bound = state * std::max(1.0, std::abs(want));
+    logSumExp.add(std::abs(want - have), bound);
+    wrong += !(std::abs(want - have) <= bound);
+  }
+  EXPECT_EQ(wrong, 0) << "of " << lse.size() << " elements of lse";
+}
+
+/// The same numbers; all NaN are the same.
+bool haveSameBits(const Tensor &a, const Tensor &b) {
+  return a.shape == b.shape &&
+         llvm::all_of(llvm::zip_equal(a.data, b.data), [](auto pair) {
+           auto [x, y] = pair;
+           return (std::isnan(x) && std::isnan(y)) ||
+                  (x == y && std::signbit(x) == std::signbit(y));
+         });
+}
+
+/// Index `row` of the first dimension.
+Tensor rowOf(const Tensor &tensor, int64_t row) {
+  Tensor result = tensor;
+  result.shape[0] = 1;
+  int64_t size = tensor.size() / tensor.shape[0];
+  result.data.assign(tensor.data.begin() + row * size,
+                     tensor.data.begin() + (row + 1) * size);
+  return result;
+}
+
+void CaseRunner::check(Call &call) {
+  std::vector<GuardedTensor> tensors = place(call, Flush::End);
+  ASSERT_NO_FATAL_FAILURE(invoke(call, tensors, 1, /*ownWorkspace=*/true));
+  ASSERT_NO_FATAL_FAILURE(compare(call, tensors));
+  auto expectSame = [&](const std::vector<GuardedTensor> &others,
+                        const char *what) {
+    for (unsigned number = 0; number < arguments.size(); ++number)
+      if (isOutput(number))
+        EXPECT_TRUE(haveSameBits(tensors[number].read(), others[number].read()))
+            << "D1: " << what << " changes " << arguments[number].name;
+  };
+  for (int64_t threads : {2, 3}) {
+    std::vector<GuardedTensor> again = place(call, Flush::End);
+    ASSERT_NO_FATAL_FAILURE(invoke(call, again, threads, threads == 2));
+    expectSame(again, "the number of threads");
+  }
+  {
+    std::vector<GuardedTensor> again = place(call, Flush::Start);
+    ASSERT_NO_FATAL_FAILURE(invoke(call, again, 1, /*ownWorkspace=*/false));
+    expectSame(again, "the place in memory");
+  }
+  if (call.symbols["B"] < 2 || spec.mask.seesBatch)
+    return;
+  int64_t row = drawBetween(random, 0, call.symbols["B"] - 1);
+  std::vector<GuardedTensor> alone = place(call, Flush::End);
+  ASSERT_NO_FATAL_FAILURE(invoke(call, alone, 1, /*ownWorkspace=*/true, row));
+  for (unsigned number = 0; number < arguments.size(); ++number)
+    if (isOutput(number))
+      EXPECT_TRUE(haveSameBits(rowOf(tensors[number].read(), row),
+                               rowOf(alone[number].read(), row)))
+          << "D1: the batch changes " << arguments[number].name;
+}
+
+void CaseRunner::run() {
+  SCOPED_TRACE(spec.describe());
+  if (!compile())
+    return;
+  for (int64_t kind = 0; kind < callKinds; ++kind) {
+    Call call = drawCall(kind);
+    std::string trace =
+        llvm::formatv("call {0}: B={1} M={2} {3}={4}", kind, call.symbols["B"],
+                      call.symbols["M"], spec.cache ? "C" : "N",
+                      call.symbols[spec.cache ? "C" : "N"]);
+    for (auto [param, value] : llvm::zip_equal(spec.mask.params, call.params))
+      trace += " " + param.name + "=" + std::to_string(value);
+    for (auto [number, argument] : llvm::enumerate(arguments)) {
+      trace += "\n  " + argument.name + " strides";
+      for (int64_t stride : call.strides[number])
+        trace += " " + std::to_string(stride);
+    }
+    SCOPED_TRACE(trace);
+    check(call);
+    if (::testing::Test::HasFailure())
+      break;
+  }
+  std::string line =
+      llvm::formatv("  {0}: {1:F2} of the bound", isa, output.worst);
+  if (spec.lse)
+    line += llvm::formatv(" (lse {0:F2})", logSumExp.worst).str();
+  llvm::outs() << line << "  " << spec.describe()
+               << llvm::formatv(", compiled in {0:F2} s\n", compileSeconds);
+  llvm::outs().flush();
+  auto &[o, lse] = shares[{spec.dtype, isa}];
+  o.worst = std::max(o.worst, output.worst);
+  lse.worst = std::max(lse.worst, logSumExp.worst);
+}
+
+class DrawnCase : public ::testing::Test {
+public:
+  DrawnCase(uint64_t seed, int64_t index) : seed(seed), index(index) {}
+  void TestBody() override { CaseRunner(seed, index).run(); }
+
+private:
+  uint64_t seed;
+  int64_t index;
+};
+
+} // namespace
+
+int main(int argc, char **argv) {
+  ::testing::InitGoogleTest(&argc, argv);
+  uint64_t seed = 20260101;
+  int64_t cases = 111;
+  for (int arg = 1; arg < argc; ++arg) {
+    StringRef text = argv[arg];
+    bool known =
+        (text.consume_front("--seed=") && !text.getAsInteger(10, seed)) ||
+        (text.consume_front("--cases=") && !text.getAsInteger(10, cases));
+    if (!known) {
+      llvm::errs() << "usage: fovea-numerics [--seed=S] [--cases=N]\n";
+      return 2;
+    }
+  }
+  llvm::outs() << "seed " << seed << ", " << cases << " kernels\n";
+  for (int64_t index = 0; index < cases; ++index)
+    ::testing::RegisterTest(
+        "Drawn", std::to_string(index).c_str(), nullptr, nullptr, __FILE__,
+        __LINE__, [=]() -> DrawnCase * { return new DrawnCase(seed, index); });
+  int result = RUN_ALL_TESTS();
+  llvm::outs() << "worst error, as a share of the bound:\n";
+  for (auto &[key, share] : shares)
+    llvm::outs() << llvm::formatv("  {0,-4} {1,-9} o {2:F2}  lse {3:F2}\n",
+                                  key.first, key.second, share.first.worst,
+                                  share.second.worst);
+  return result;
+}
