@@ -40,6 +40,7 @@ constexpr unsigned maxNesting = 200;
 /// What a reproducer holds, kept where a signal handler finds it.
 std::string *reproducerCommand;
 std::string *reproducerInput;
+std::string *reproducerNote;
 
 /// Writes the reproducer and returns its path, or "" if that cannot be.
 std::string writeReproducer() {
@@ -50,8 +51,8 @@ std::string writeReproducer() {
   if (llvm::sys::fs::createTemporaryFile("fovea-reproducer", "txt", fd, path))
     return "";
   llvm::raw_fd_ostream os(fd, /*shouldClose=*/true);
-  os << "# " << compilerVersion() << "\n# " << *reproducerCommand
-     << "\n# the input:\n"
+  os << "# " << compilerVersion() << "\n# " << *reproducerCommand << "\n# "
+     << *reproducerNote << "\n# the input:\n"
      << *reproducerInput;
   return path.str().str();
 }
@@ -131,12 +132,18 @@ int failWithReproducer(Error error) {
 }
 
 void installCrashHandler(int argc, char **argv) {
-  static std::string command, input;
+  static std::string command, input, note;
   for (int i = 0; i != argc; ++i)
     command += (i ? " " : "") + std::string(argv[i]);
   reproducerCommand = &command;
   reproducerInput = &input;
+  reproducerNote = &note;
   llvm::sys::AddSignalHandler(onCrash, nullptr);
+}
+
+void noteForReproducer(StringRef note) {
+  if (reproducerNote)
+    *reproducerNote = note.str();
 }
 
 Compilation::Compilation() : context(MLIRContext::Threading::DISABLED) {

@@ -41,6 +41,10 @@ int failWithReproducer(llvm::Error error);
 /// From now on a crash writes a reproducer and ends the process with ExitBug.
 void installCrashHandler(int argc, char **argv);
 
+/// What the reproducer of a crash says next to the command: what was being
+/// done.
+void noteForReproducer(llvm::StringRef note);
+
 class Compilation {
 public:
   Compilation();
