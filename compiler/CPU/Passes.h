@@ -2,9 +2,10 @@
 // Exceptions. See LICENSE for license information. SPDX-License-Identifier:
 // Apache-2.0 WITH LLVM-exception
 
-// The passes that turn bufferized attention graphs into code for CPUs: tiling to
-// the partial form, the partial form and row operations to vectors, math to arith,
-// then scratch memory, threads and the C ABI. compiler/Pipelines has their order.
+// The passes that turn bufferized attention graphs into code for CPUs: tiling
+// to the partial form, the partial form and row operations to vectors, math to
+// arith, then scratch memory, threads and the C ABI. compiler/Pipelines has
+// their order.
 
 #ifndef FOVEA_COMPILER_CPU_PASSES_H
 #define FOVEA_COMPILER_CPU_PASSES_H

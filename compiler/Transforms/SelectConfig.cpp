@@ -39,12 +39,12 @@ struct SelectConfig : fovea::impl::SelectConfigBase<SelectConfig> {
     int64_t bits = op.getComputeType().getWidth();
     int64_t vector = vectorBits / bits;
     // Query rows in three vectors, so that a broadcast key element serves three
-    // multiply-adds; the accumulators (unroll * 3), a row of Q and a broadcast must
-    // fit the registers.
+    // multiply-adds; the accumulators (unroll * 3), a row of Q and a broadcast
+    // must fit the registers.
     int64_t vectors = 3;
     int64_t unroll = std::min<int64_t>((registers - 1 - vectors) / vectors, 8);
-    // The grain of mask skipping, and small enough that K and V of a tile stay in
-    // the second-level cache beside the query tile.
+    // The grain of mask skipping, and small enough that K and V of a tile stay
+    // in the second-level cache beside the query tile.
     int64_t width = op.getQkWidth() + op.getValueWidth(), kvTile = 64;
     while (kvTile > 16 && kvTile * width * bits / 8 > (int64_t(256) << 10))
       kvTile /= 2;

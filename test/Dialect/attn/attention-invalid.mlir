@@ -511,6 +511,15 @@ func.func @f(%q: memref<2x4x8x16xf32>, %k: memref<2x6x2x16xf32>, %v: memref<2x6x
 
 // -----
 
+// q has a shape.
+func.func @f(%q: i32) {
+  // expected-error@+1 {{q must be a shaped type}}
+  attn.attention ins(%q, %q, %q : i32, i32, i32) outs(%q : i32)
+  return
+}
+
+// -----
+
 // Expressions: the caret is in the text.
 func.func @f(%q: memref<2x4x8x16xf32>, %k: memref<2x6x2x16xf32>, %v: memref<2x6x2x5xf32>, %o: memref<2x4x8x5xf32>, %n: i64) {
   attn.attention ins(%q, %k, %v : memref<2x4x8x16xf32>, memref<2x6x2x16xf32>, memref<2x6x2x5xf32>)
