@@ -49,7 +49,14 @@ def expected(call: dict[str, np.ndarray]) -> np.ndarray:
 def test_the_description_lists_the_arguments(kernel: fovea.Kernel) -> None:
     roles = {argument.name: argument.role for argument in kernel.arguments}
     assert kernel.name == "plain"
-    assert roles == {"q": "input", "k": "input", "v": "input", "len": "input", "o": "output"}
+    assert roles == {
+        "q": "input",
+        "k": "input",
+        "v": "input",
+        "len": "input",
+        "o": "output",
+        "lse": "output",
+    }
     assert "len: i32[B]" in str(kernel)
 
 

@@ -17,7 +17,6 @@
 
 using namespace fovea::expr;
 using llvm::ArrayRef;
-using llvm::StringLiteral;
 using llvm::StringRef;
 
 //===----------------------------------------------------------------------===//

@@ -210,7 +210,7 @@ struct MergeWithEmpty : OpRewritePattern<MergeOp> {
     SmallVector<Value> state = {op.getAcc(), op.getMax(), op.getSum()},
                        other = {op.getOtherAcc(), op.getOtherMax(),
                                 op.getOtherSum()};
-    for (auto [empty, kept] :
+    for (const auto &[empty, kept] :
          {std::pair(op.getOtherMax(), state), std::pair(op.getMax(), other)}) {
       if (!isEmptyState(empty) ||
           !llvm::equal(ValueRange(kept).getTypes(), op.getResultTypes()))

@@ -13,16 +13,21 @@ include "mlir/Interfaces/TilingInterface.td"
 include "mlir/IR/BuiltinAttributes.td"
 include "mlir/IR/OpAsmInterface.td"
 
-def Attn_Float : AnyTypeOf<[F16, BF16, F32, F64]>;
+def Attn_Float : AnyTypeOf<[F16, BF16, F32, F64], "f16, bf16, f32 or f64">;
+def Attn_Int : AnyTypeOf<[I32, I64], "i32 or i64">;
+def Attn_Element : AnyTypeOf<[I1, I8, I16, I32, I64, F16, BF16, F32, F64]>;
 def Attn_Shaped : AnyTypeOf<[
-    AnyRankedTensor, AnyNon0RankedMemRef, MemRefRankOf<[AnyType], [0]>]>;
+    AnyRankedTensor, AnyNon0RankedMemRef, MemRefRankOf<[AnyType], [0]>],
+    "tensor or memref">;
 def Attn_FloatShaped : AnyTypeOf<[
-    RankedTensorOf<[Attn_Float]>, MemRefOf<[Attn_Float]>]>;
+    RankedTensorOf<[Attn_Float]>, MemRefOf<[Attn_Float]>],
+    "tensor or memref of f16, bf16, f32 or f64">;
 def Attn_IntShaped : AnyTypeOf<[
-    RankedTensorOf<[AnyTypeOf<[I32, I64]>]>, MemRefOf<[AnyTypeOf<[I32, I64]>]>]>;
-def Attn_Capture : AnyTypeOf<[I64, F32, F64,
-    RankedTensorOf<[AnyTypeOf<[I1, I8, I16, I32, I64, F16, BF16, F32, F64]>]>,
-    MemRefOf<[AnyTypeOf<[I1, I8, I16, I32, I64, F16, BF16, F32, F64]>]>]>;
+    RankedTensorOf<[Attn_Int]>, MemRefOf<[Attn_Int]>],
+    "tensor or memref of i32 or i64">;
+def Attn_Capture : AnyTypeOf<[
+    I64, F32, F64, RankedTensorOf<[Attn_Element]>, MemRefOf<[Attn_Element]>],
+    "i64, f32, f64, or tensor or memref of integers, booleans or floats">;
 
 class Attn_Op<string mnemonic, list<Trait> traits = []>
     : Op<Attn_Dialect, mnemonic, traits>;

@@ -1,6 +1,6 @@
-// Part of the Fovea project, under the Apache License v2.0 with LLVM Exceptions.
-// See LICENSE for license information.
-// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Part of the Fovea project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information. SPDX-License-Identifier:
+// Apache-2.0 WITH LLVM-exception
 
 // Calls the kernel of causal.yaml as a user would: with N = 2 keys of which
 // query 0 sees the first and query 1 both, and K = 0, the results are the first
