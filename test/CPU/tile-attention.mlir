@@ -1,0 +1,154 @@
+// Part of the Fovea project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+// RUN: fovea-opt %s -attn-cpu-tile-attention -canonicalize -cse -split-input-file -verify-diagnostics | FileCheck %s
+
+// CHECK-LABEL: func @unchanged
+// CHECK-NEXT: arith.addf
+// CHECK-NEXT: return
+func.func @unchanged(%x: f32) -> f32 {
+  %0 = arith.addf %x, %x : f32
+  return %0 : f32
+}
+
+// -----
+
+// Without a mask: the shapes of work for few rows (8 and 24 lanes; parts of 1024
+// keys, then merged) and the one for many. Keys are read in place or, if their
+// rows are not contiguous, gathered.
+// CHECK-LABEL: func @plain
+// CHECK-SAME: %[[Q:[a-z0-9]+]]: memref<?x?x4x8xf32{{.*}}>, %[[K:[a-z0-9]+]]: memref<?x?x2x8xf32{{.*}}>, %[[V:[a-z0-9]+]]: memref<?x?x2x16xf32{{.*}}>, %[[O:[a-z0-9]+]]: memref<?x?x4x16xf32{{.*}}>)
+// CHECK: cpu.parallel
+// CHECK:   attn.gather_rows %[[Q]] {{.*}} outs(%[[ROWS:.*]] : memref<8x8xf32{{.*}} {{.*}}group = 2 : i64
+// CHECK:   linalg.transpose ins(%[[ROWS]]
+// CHECK:   scf.for
+// CHECK:     scf.if
+// CHECK:       memref.reinterpret_cast %[[K]]
+// CHECK:     else
+// CHECK:       attn.gather_rows %[[K]]
+// CHECK:     attn.partial {{.*}} group = 2 : i64, {{.*}}kv_heads = 2 : i64, scale = 0.3535
+// CHECK-NOT: mask
+// CHECK:   scf.if
+// CHECK:     attn.finalize
+// CHECK:     attn.scatter_rows {{.*}} outs(%[[O]]
+// CHECK: cpu.parallel
+// CHECK:   scf.for
+// CHECK:     attn.merge
+// CHECK:   attn.finalize
+// CHECK: cpu.parallel
+// CHECK:   attn.gather_rows %[[Q]] {{.*}} memref<24x8xf32
+// CHECK: attn.merge
+// Many rows: keys and values are packed once for a round of kv heads.
+// CHECK: %[[PACKED_K:.*]] = memref.alloc(%{{.*}}, %{{.*}}) {{.*}} : memref<?x?x8xf32>
+// CHECK: %[[PACKED_V:.*]] = memref.alloc(%{{.*}}, %{{.*}}) {{.*}} : memref<?x?x16xf32>
+// CHECK: scf.for
+// CHECK:   cpu.parallel
+// CHECK:     memref.subview %[[PACKED_K]]
+// CHECK:     attn.gather_rows %[[K]] {{.*}} memref<64x8xf32
+// CHECK:     attn.gather_rows %[[V]] {{.*}} memref<64x16xf32
+// CHECK:   cpu.parallel
+// CHECK:     scf.for
+// CHECK:       attn.partial
+// CHECK:     attn.finalize
+// CHECK:     attn.scatter_rows {{.*}} outs(%[[O]]
+// CHECK-NOT: attn.attention
+func.func @plain(%q: memref<?x?x4x8xf32, strided<[?, ?, ?, ?], offset: ?>>, %k: memref<?x?x2x8xf32, strided<[?, ?, ?, ?], offset: ?>>,
+                 %v: memref<?x?x2x16xf32, strided<[?, ?, ?, ?], offset: ?>>, %o: memref<?x?x4x16xf32, strided<[?, ?, ?, ?], offset: ?>>) {
+  attn.attention ins(%q, %k, %v : memref<?x?x4x8xf32, strided<[?, ?, ?, ?], offset: ?>>, memref<?x?x2x8xf32, strided<[?, ?, ?, ?], offset: ?>>, memref<?x?x2x16xf32, strided<[?, ?, ?, ?], offset: ?>>)
+    outs(%o : memref<?x?x4x16xf32, strided<[?, ?, ?, ?], offset: ?>>)
+    {config = #attn.config<query_tile = 24, narrow_query_tile = 8, kv_tile = 64, vector = 8, unroll = 4, kv_split = 1024>}
+  return
+}
+
+// -----
+
+// With a mask the tiles run in segments of one class: full ones without the
+// mask, partial ones with it.
+// CHECK-LABEL: func @masked
+// CHECK: scf.while
+// CHECK:   %[[CLASS:.*]] = arith.select
+// CHECK:   %[[END:.*]] = scf.while
+// CHECK:   %[[FULL:.*]] = arith.cmpi eq, %[[CLASS2:.*]], %c1_i64
+// CHECK:   scf.if %[[FULL]]
+// CHECK:     scf.for %{{.*}} = %{{.*}} to %[[END]]
+// CHECK:       attn.partial
+// CHECK-NOT:   mask
+// CHECK:   %[[PARTIAL:.*]] = arith.cmpi eq, %[[CLASS2]], %c2_i64
+// CHECK:   scf.if %[[PARTIAL]]
+// CHECK:     scf.for %{{.*}} = %{{.*}} to %[[END]]
+// CHECK:       attn.partial {{.*}} mask("causal(bottom_right)")
+// CHECK:   scf.yield %[[END]]
+func.func @masked(%q: memref<1x?x1x8xf32>, %k: memref<1x?x1x8xf32>, %o: memref<1x?x1x8xf32>) {
+  attn.attention ins(%q, %k, %k : memref<1x?x1x8xf32>, memref<1x?x1x8xf32>, memref<1x?x1x8xf32>)
+    outs(%o : memref<1x?x1x8xf32>) mask("causal(bottom_right)")
+    {config = #attn.config<query_tile = 24, narrow_query_tile = 8, kv_tile = 64, vector = 8, unroll = 4, kv_split = 1024>}
+  return
+}
+
+// -----
+
+// Half precision is computed in f32, through a tile; lengths bound the keys
+// within [0, N]; sinks are those of the rows' heads; LSE is written only if its
+// address is not null.
+// CHECK-LABEL: func @all
+// CHECK-SAME: %[[LENGTHS:[a-z0-9]+]]: memref<?xi64>, %[[SINKS:[a-z0-9]+]]: memref<4xf16>
+// CHECK-NOT: memref.reinterpret_cast
+// CHECK: cpu.parallel
+// CHECK:   %[[LENGTH:.*]] = memref.load %[[LENGTHS]]
+// CHECK:   %[[INDEX:.*]] = arith.index_cast %[[LENGTH]]
+// CHECK:   %[[LEAST:.*]] = arith.minsi %[[INDEX]]
+// CHECK:   arith.maxsi %[[LEAST]], %c0
+// CHECK:   attn.partial
+// CHECK:   memref.load %[[SINKS]]
+// CHECK:   arith.extf {{.*}} : f16 to f32
+// CHECK:   attn.finalize {{.*}} sinks
+// CHECK:   %[[ADDRESS:.*]] = memref.extract_aligned_pointer_as_index
+// CHECK:   %[[WANTED:.*]] = arith.cmpi ne, %[[ADDRESS]], %c0
+// CHECK:   scf.if %[[WANTED]]
+// CHECK:     attn.scatter_rows
+func.func @all(%lengths: memref<?xi64>, %sinks: memref<4xf16>, %q: memref<?x?x4x8xf16>, %k: memref<?x?x2x8xf16>, %o: memref<?x?x4x8xf16>, %lse: memref<?x4x?xf32>) {
+  attn.attention ins(%q, %k, %k : memref<?x?x4x8xf16>, memref<?x?x2x8xf16>, memref<?x?x2x8xf16>)
+    lengths(%lengths : memref<?xi64>) sinks(%sinks : memref<4xf16>)
+    outs(%o, %lse : memref<?x?x4x8xf16>, memref<?x4x?xf32>)
+    {config = #attn.config<query_tile = 24, narrow_query_tile = 8, kv_tile = 64, vector = 8, unroll = 4, kv_split = 1024>}
+  return
+}
+
+// -----
+
+// RoPE of q and k runs on tiles (RowSource.h), and no whole tensor of turned rows
+// is left.
+// CHECK-LABEL: func @fused
+// CHECK-SAME: %[[Q:[a-z0-9]+]]: memref<1x?x2x8xf32>
+// CHECK-NOT: memref.alloc{{.*}}memref<1x?x2x8xf32>
+// CHECK: attn.gather_rows %[[Q]] {{.*}} outs(%[[TILE:.*]] : memref<8x8xf32
+// CHECK: attn.rope ins(%[[TILE]] {{.*}} outs(%[[TILE]]
+// CHECK: linalg.transpose ins(%[[TILE]]
+func.func @fused(%q: memref<1x?x2x8xf32>, %k: memref<1x?x2x8xf32>, %m: index, %o: memref<1x?x2x8xf32>) {
+  %a = memref.alloc(%m) : memref<1x?x2x8xf32>
+  attn.rope ins(%q : memref<1x?x2x8xf32>) outs(%a : memref<1x?x2x8xf32>) {style = #attn.rope_style<neox>, base = 1.0e4 : f64}
+  attn.attention ins(%a, %k, %k : memref<1x?x2x8xf32>, memref<1x?x2x8xf32>, memref<1x?x2x8xf32>)
+    outs(%o : memref<1x?x2x8xf32>)
+    {config = #attn.config<query_tile = 24, narrow_query_tile = 8, kv_tile = 64, vector = 8, unroll = 4, kv_split = 1024>}
+  return
+}
+
+// -----
+
+func.func @no_config(%q: memref<1x?x1x8xf32>, %o: memref<1x?x1x8xf32>) {
+  // expected-error@+1 {{has no #attn.config; run attn-select-config first}}
+  attn.attention ins(%q, %q, %q : memref<1x?x1x8xf32>, memref<1x?x1x8xf32>, memref<1x?x1x8xf32>)
+    outs(%o : memref<1x?x1x8xf32>)
+  return
+}
+
+// -----
+
+func.func @tensors(%q: tensor<1x?x1x8xf32>, %o: tensor<1x?x1x8xf32>) -> tensor<1x?x1x8xf32> {
+  // expected-error@+1 {{works on tensors; bufferize first}}
+  %r = attn.attention ins(%q, %q, %q : tensor<1x?x1x8xf32>, tensor<1x?x1x8xf32>, tensor<1x?x1x8xf32>)
+    outs(%o : tensor<1x?x1x8xf32>)
+    {config = #attn.config<query_tile = 24, narrow_query_tile = 8, kv_tile = 64, vector = 8, unroll = 4, kv_split = 1024>} -> tensor<1x?x1x8xf32>
+  return %r : tensor<1x?x1x8xf32>
+}

@@ -1,0 +1,59 @@
+// Part of the Fovea project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+// RUN: fovea-opt %s -split-input-file -verify-diagnostics
+
+func.func @nested(%n: index) {
+  cpu.parallel (%item, %worker) to %n {
+    // expected-error@+1 {{must not be nested}}
+    cpu.parallel (%inner, %other) to %n {
+    }
+  }
+  return
+}
+
+// -----
+
+func.func @arguments(%n: index) {
+  // expected-error@+1 {{body takes the item and the worker, both index}}
+  "cpu.parallel"(%n) ({
+  ^bb0(%item: index):
+    "cpu.end"() : () -> ()
+  }) : (index) -> ()
+  return
+}
+
+// -----
+
+func.func @argument_types(%n: index) {
+  // expected-error@+1 {{body takes the item and the worker, both index}}
+  "cpu.parallel"(%n) ({
+  ^bb0(%item: index, %worker: i64):
+    "cpu.end"() : () -> ()
+  }) : (index) -> ()
+  return
+}
+
+// -----
+
+func.func @end() {
+  // expected-error@+1 {{expects parent op 'cpu.parallel'}}
+  cpu.end
+}
+
+// -----
+
+func.func @workspace() {
+  // expected-error@+1 {{must be 1D memref of 8-bit signless integer values}}
+  %0 = "cpu.workspace"() : () -> memref<?xf32>
+  return
+}
+
+// -----
+
+func.func @context() {
+  // expected-error@+1 {{must be LLVM pointer type}}
+  %0 = "cpu.context"() : () -> i64
+  return
+}

@@ -1,0 +1,35 @@
+// Part of the Fovea project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+// Round trip, in the short form and in the generic one.
+// RUN: fovea-opt %s | fovea-opt | FileCheck %s
+// RUN: fovea-opt %s -mlir-print-op-generic | fovea-opt | FileCheck %s
+
+// CHECK-LABEL: func @parallel
+// CHECK: cpu.parallel (%[[ITEM:.*]], %[[WORKER:.*]]) to %arg0 {
+// CHECK-NEXT: memref.store %[[WORKER]], %arg1[%[[ITEM]]]
+// CHECK-NEXT: }
+// CHECK: cpu.parallel (%{{.*}}, %{{.*}}) to %arg0 {
+// CHECK-NEXT: } {note = "kept"}
+func.func @parallel(%n: index, %x: memref<?xindex>) {
+  cpu.parallel (%item, %worker) to %n {
+    memref.store %worker, %x[%item] : memref<?xindex>
+  }
+  cpu.parallel (%item, %worker) to %n {
+  } {note = "kept"}
+  return
+}
+
+// CHECK-LABEL: func @runtime
+// CHECK: cpu.workers
+// CHECK-NEXT: cpu.workspace : memref<?xi8>
+// CHECK-NEXT: cpu.context : !llvm.ptr
+// CHECK-NEXT: cpu.require %arg0 else 4
+func.func @runtime(%ok: i1) {
+  %0 = cpu.workers
+  %1 = cpu.workspace : memref<?xi8>
+  %2 = cpu.context : !llvm.ptr
+  cpu.require %ok else 4
+  return
+}

@@ -1,0 +1,60 @@
+// Part of the Fovea project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+// RUN: fovea-opt %s -attn-select-config | FileCheck %s
+// RUN: fovea-opt %s -attn-select-config="vector-bits=512 registers=32" | FileCheck %s --check-prefix=WIDE
+// RUN: fovea-opt %s -attn-select-config=explain 2>&1 | FileCheck %s --check-prefix=REMARK
+
+// CHECK-LABEL: func @kept
+// CHECK: config = #attn.config<query_tile = 16, narrow_query_tile = 8, kv_tile = 32, vector = 8, unroll = 2, kv_split = 64>
+// WIDE-LABEL: func @kept
+// WIDE: config = #attn.config<query_tile = 16, narrow_query_tile = 8, kv_tile = 32, vector = 8, unroll = 2, kv_split = 64>
+func.func @kept(%q: memref<?x?x4x64xf32>, %k: memref<?x?x2x64xf32>, %o: memref<?x?x4x64xf32>) {
+  attn.attention ins(%q, %k, %k : memref<?x?x4x64xf32>, memref<?x?x2x64xf32>, memref<?x?x2x64xf32>)
+    outs(%o : memref<?x?x4x64xf32>)
+    {config = #attn.config<query_tile = 16, narrow_query_tile = 8, kv_tile = 32, vector = 8, unroll = 2, kv_split = 64>}
+  return
+}
+
+// CHECK-LABEL: func @f32
+// CHECK: config = #attn.config<query_tile = 24, narrow_query_tile = 8, kv_tile = 64, vector = 8, unroll = 4, kv_split = 1024>
+// WIDE-LABEL: func @f32
+// WIDE: config = #attn.config<query_tile = 48, narrow_query_tile = 16, kv_tile = 64, vector = 16, unroll = 8, kv_split = 1024>
+// REMARK: remark: config #attn.config<query_tile = 24, {{.*}}>: 256-bit vectors, 16 registers
+func.func @f32(%q: memref<?x?x4x64xf32>, %k: memref<?x?x2x64xf32>, %o: memref<?x?x4x64xf32>) {
+  attn.attention ins(%q, %k, %k : memref<?x?x4x64xf32>, memref<?x?x2x64xf32>, memref<?x?x2x64xf32>)
+    outs(%o : memref<?x?x4x64xf32>)
+  return
+}
+
+// Half precision computes in f32, double precision in half as many lanes.
+// CHECK-LABEL: func @bf16
+// CHECK: vector = 8
+// WIDE-LABEL: func @bf16
+// WIDE: vector = 16
+func.func @bf16(%q: tensor<?x?x4x64xbf16>, %k: tensor<?x?x2x64xbf16>, %o: tensor<?x?x4x64xbf16>) -> tensor<?x?x4x64xbf16> {
+  %r = attn.attention ins(%q, %k, %k : tensor<?x?x4x64xbf16>, tensor<?x?x2x64xbf16>, tensor<?x?x2x64xbf16>)
+    outs(%o : tensor<?x?x4x64xbf16>) -> tensor<?x?x4x64xbf16>
+  return %r : tensor<?x?x4x64xbf16>
+}
+
+// CHECK-LABEL: func @f64
+// CHECK: query_tile = 12, narrow_query_tile = 4,{{.*}} vector = 4
+// WIDE-LABEL: func @f64
+// WIDE: query_tile = 24, narrow_query_tile = 8,{{.*}} vector = 8
+func.func @f64(%q: memref<?x?x4x64xf64>, %k: memref<?x?x2x64xf64>, %o: memref<?x?x4x64xf64>) {
+  attn.attention ins(%q, %k, %k : memref<?x?x4x64xf64>, memref<?x?x2x64xf64>, memref<?x?x2x64xf64>)
+    outs(%o : memref<?x?x4x64xf64>)
+  return
+}
+
+// Wide heads take smaller KV tiles, so that K and V of a tile stay in the cache.
+// CHECK-LABEL: func @wide_heads
+// CHECK: kv_tile = 16,
+// WIDE-LABEL: func @wide_heads
+func.func @wide_heads(%q: memref<?x?x1x2048xf32>, %k: memref<?x?x1x2048xf32>, %o: memref<?x?x1x2048xf32>) {
+  attn.attention ins(%q, %k, %k : memref<?x?x1x2048xf32>, memref<?x?x1x2048xf32>, memref<?x?x1x2048xf32>)
+    outs(%o : memref<?x?x1x2048xf32>)
+  return
+}
