@@ -30,9 +30,9 @@ struct SelectConfig : fovea::impl::SelectConfigBase<SelectConfig> {
       ConfigAttr config = select(op);
       op.setConfigAttr(config);
       if (explain)
-        op.emitRemark() << "config " << config << ": "
-                        << vectorBits.getValue() << "-bit vectors, "
-                        << registers.getValue() << " registers";
+        op.emitRemark() << "config " << config << ": " << vectorBits.getValue()
+                        << "-bit vectors, " << registers.getValue()
+                        << " registers";
     });
   }
 
