@@ -33,10 +33,11 @@ struct CommandLine {
   uint64_t seed = 0;
   int onlyCase = -1; // --case
   unsigned threads = 0;
-  double seconds = 0;
+  unsigned rounds = 15;
+  bool json = false;
   bool ascii = false;
+  std::string svg; // --svg
   bool schema = false, markdown = false;
-  std::vector<int64_t> element; // --at: batch row and head of a picture
 };
 
 int runCompile(const CommandLine &line);

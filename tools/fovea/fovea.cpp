@@ -119,7 +119,7 @@ public:
                     cl::sub(sub), cl::cat(what));
     if (name == "compile")
       declareCompile();
-    if (takesSpec && name != "explain")
+    if (takesSpec)
       addList(line.targets, "target", "cpu[:ISA,...]",
               name == "compile"
                   ? "instruction sets, the whole list by default; cpu:host is "
@@ -139,9 +139,9 @@ public:
     if (name == "check")
       declareCheck();
     if (name == "bench")
-      addValue(line.seconds, "seconds", "S", "how long to measure", how);
+      declareBench();
     if (name == "explain")
-      addFlag(line.ascii, "ascii", "draw the mask in ASCII", how);
+      declareExplain();
     if (name == "spec") {
       addFlag(line.schema, "schema", "print every key", what);
       addFlag(line.markdown, "markdown", "as Markdown", how);
@@ -213,8 +213,8 @@ private:
   }
   void declareRun() {
     addList(line.inputs, "in", "[NAME=]FILE",
-            "an input: .npy, .npz[:KEY], .safetensors[:KEY], @random(SEED"
-            "[,1x2x3]) or @fill(VALUE[,1x2x3]); without NAME all tensors of "
+            "an input: .npy, .npz[:KEY], .safetensors[:KEY], @random(SEED) "
+            "or @fill(VALUE); without NAME all tensors of "
             "the file",
             what, /*commas=*/false);
     addList(line.outputs, "out", "[NAME=]FILE",
@@ -222,6 +222,15 @@ private:
             /*commas=*/false);
     addFlag(line.verify, "verify", "compare with the f64 reference", how);
     addFlag(line.time, "time", "time the call", how);
+  }
+  void declareBench() {
+    addValue(line.rounds, "rounds", "N",
+             "how often to measure both, the kernel and the machine", how);
+    addFlag(line.json, "json", "print JSON", how);
+  }
+  void declareExplain() {
+    addFlag(line.ascii, "ascii", "draw the mask in ASCII", how);
+    addValue(line.svg, "svg", "FILE", "draw the mask into this file too", what);
   }
   void declareCheck() {
     line.cases = 100;
