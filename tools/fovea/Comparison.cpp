@@ -18,7 +18,9 @@ using llvm::Expected;
 namespace fovea {
 namespace {
 
-/// Half the distance from 1 to the next number (u), and the smallest normal.
+/// Half the distance from 1 to the next number (u), and the error that
+/// underflow may cause: the smallest normal where kernels flush what is below
+/// it, half a step of the subnormals (and the error of what is rounded) in f16.
 struct Precision {
   double u, smallest;
 };
@@ -26,7 +28,7 @@ Precision precisionOf(DType dtype) {
   if (dtype.name == "bf16")
     return {0x1p-8, 0x1p-126};
   if (dtype.name == "f16")
-    return {0x1p-11, 0x1p-14};
+    return {0x1p-11, 0x1.1p-25};
   if (dtype.name == "f32")
     return {0x1p-24, 0x1p-126};
   return {0x1p-53, 0x1p-1022};
