@@ -695,6 +695,82 @@ private:
   int64_t index;
 };
 
+/// A kernel for f32 without anything drawn.
+KernelSpec makeSpec() {
+  KernelSpec spec;
+  spec.dtype = "f32";
+  spec.heads = 8;
+  spec.kvHeads = 2;
+  spec.width = 64;
+  spec.valueWidth = 32;
+  spec.mask.text = "causal(bottom_right)";
+  return spec;
+}
+
+llvm::Expected<std::unique_ptr<LoadedKernel>>
+compileSpec(const KernelSpec &spec) {
+  OwningOpRef<ModuleOp> module =
+      parseSourceString<ModuleOp>(spec.getText(), &getContext());
+  return compileKernel(*module, *lookupTarget("x86-64-v3"));
+}
+
+TEST(Workspace, HoldsTilesAndPackedKeysOnly) {
+  auto kernel = compileSpec(makeSpec());
+  ASSERT_TRUE(bool(kernel)) << llvm::toString(kernel.takeError());
+  auto size = [&](int64_t b, int64_t m, int64_t n, int64_t workers) {
+    int64_t symbols[] = {b, m, n};
+    return (*kernel)->get()->variants->workspace(symbols, nullptr, workers);
+  };
+  for (int64_t n = 1024; n <= 65536; n *= 2) {
+    // However many queries and batch rows there are.
+    for (int64_t m = 1024; m <= 65536; m *= 2)
+      for (int64_t b : {1, 16})
+        EXPECT_EQ(size(b, m, n, 2), size(1, 1024, n, 2));
+    // K and V of one kv head for each worker, in f32, beside what N = 0 takes.
+    for (int64_t workers : {1, 2})
+      EXPECT_EQ(size(1, 1024, n, workers) - size(1, 1024, 0, workers),
+                workers * n * (64 + 32) * 4);
+    // Decode: a state for each part of 1024 keys, and nothing packed.
+    EXPECT_LE(size(1, 1, n, 2) - size(1, 1, 0, 2),
+              n / 1024 * 2 * (8 * 32 + 2 * 64) * 4);
+  }
+  // Tiles alone: less than the second-level cache for each worker.
+  EXPECT_LE(size(1, 1024, 0, 1), 128 << 10);
+  EXPECT_EQ(size(1, 1024, int64_t(1) << 60, 2), -1);
+}
+
+TEST(Cache, WithoutRoomIsRefused) { // K3
+  KernelSpec spec = makeSpec();
+  spec.cache = true;
+  auto kernel = compileSpec(spec);
+  ASSERT_TRUE(bool(kernel)) << llvm::toString(kernel.takeError());
+  std::map<std::string, int64_t> symbols = {{"B", 2}, {"M", 3}, {"C", 10}};
+  for (int64_t past : {-1, 0, 7, 8}) {
+    std::vector<GuardedTensor> tensors;
+    for (const Argument &argument : spec.getArguments()) {
+      SmallVector<int64_t> shape;
+      for (const std::string &dim : argument.dims)
+        shape.push_back(symbols.count(dim) ? symbols[dim] : std::stoll(dim));
+      Tensor tensor = Tensor::filled(shape, parseElement(argument.element), 1);
+      tensors.emplace_back(shape, tensor.strides(), tensor.elementType,
+                           Flush::End);
+      if (argument.name == "past")
+        tensor.data = {4.0, double(past)};
+      tensors.back().write(tensor);
+    }
+    std::vector<DLTensor> views;
+    for (GuardedTensor &tensor : tensors)
+      views.push_back(tensor.view());
+    std::vector<const DLTensor *> pointers;
+    for (const DLTensor &view : views)
+      pointers.push_back(&view);
+    bool fits = past >= 0 && past + 3 <= 10;
+    EXPECT_EQ(fovea_invoke((*kernel)->get(), pointers.data(), nullptr),
+              fits ? FOVEA_OK : FOVEA_ERROR_SHAPE)
+        << past;
+  }
+}
+
 } // namespace
 
 int main(int argc, char **argv) {
