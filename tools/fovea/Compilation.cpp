@@ -7,6 +7,8 @@
 #include "tools/fovea/Compilation.h"
 
 #include "compiler/Frontend/Spec.h"
+#include "dialects/attn/IR/ExprRegion.h"
+#include "tools/fovea/Comparison.h"
 
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/Verifier.h"
@@ -292,6 +294,25 @@ Compilation::load(ArrayRef<const Target *> targets) {
 ArtifactNotes Compilation::notes(ArrayRef<const Target *> targets) {
   ArtifactNotes result;
   result.targets.assign(targets.begin(), targets.end());
+  for (const auto &arg : interface.args)
+    if (arg.role == ArgRole::Output && arg.name == "o")
+      result.bound = describeBound(arg.dtype);
+  // Configurations are chosen on the way out of the attn phase.
+  if (phase != Phase::Attn)
+    return result;
+  for (const Target *target : targets) {
+    OwningOpRef<ModuleOp> configured = lower(Phase::Bufferized, *target);
+    if (!configured)
+      continue;
+    configured->walk([&](attn::AttentionOp op) {
+      llvm::raw_string_ostream(result.config)
+          << (result.config.empty() ? "" : "; ") << target->isa << ": "
+          << op.getConfigAttr();
+      expr::Context expressions;
+      if (std::optional<expr::Expr> mask = attn::getMaskExpr(expressions, op))
+        result.mask = expr::print(expressions, *mask, {.sugar = true});
+    });
+  }
   return result;
 }
 
