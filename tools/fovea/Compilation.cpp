@@ -227,8 +227,10 @@ OwningOpRef<ModuleOp> Compilation::lower(Phase to, const Target &target) {
   for (Phase at = phase; at < to;) {
     Phase next = Phase(unsigned(at) + 1);
     PassManager manager(&context);
+    // Once per phase: after every pass it is a tenth of the compile time.
+    manager.enableVerifier(false);
     buildPipeline(manager, at, next, target);
-    if (failed(manager.run(*copy))) {
+    if (failed(manager.run(*copy)) || failed(mlir::verify(*copy))) {
       // Up to tiling, a pass may refuse what was asked for; after it, every
       // program must go through.
       exitCode =
