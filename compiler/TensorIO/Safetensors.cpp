@@ -13,7 +13,6 @@
 
 #include <cstring>
 
-using llvm::Error;
 using llvm::Expected;
 using llvm::SmallVector;
 using llvm::StringRef;

@@ -366,6 +366,7 @@ private:
 
   static std::vector<std::string> snapshot(const Case &call) {
     std::vector<std::string> bytes;
+    bytes.reserve(call.tensors.size());
     for (const HostTensor &tensor : call.tensors)
       bytes.emplace_back(tensor.data(), tensor.bytes());
     return bytes;

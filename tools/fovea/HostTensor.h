@@ -30,8 +30,8 @@ public:
   static llvm::Expected<GuardedMemory> allocate(size_t bytes, size_t alignment,
                                                 bool flushRight);
   GuardedMemory() = default;
-  GuardedMemory(GuardedMemory &&other) { swap(other); }
-  GuardedMemory &operator=(GuardedMemory &&other) {
+  GuardedMemory(GuardedMemory &&other) noexcept { swap(other); }
+  GuardedMemory &operator=(GuardedMemory &&other) noexcept {
     swap(other);
     return *this;
   }
@@ -41,7 +41,7 @@ public:
   size_t size() const { return bytes; }
 
 private:
-  void swap(GuardedMemory &other) {
+  void swap(GuardedMemory &other) noexcept {
     std::swap(mapping, other.mapping);
     std::swap(mapped, other.mapped);
     std::swap(begin, other.begin);
@@ -81,7 +81,7 @@ private:
   DType type;
   llvm::SmallVector<int64_t> extents, steps;
   GuardedMemory memory;
-  DLTensor description = {};
+  DLTensor description = {nullptr, {kDLCPU, 0}, 0, {}, nullptr, nullptr, 0};
 };
 
 /// The strides of row-major order. Extents of 0 count as 1.
