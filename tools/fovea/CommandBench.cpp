@@ -72,15 +72,9 @@ Expected<Measurement> measure(Invocation &invoke, const Target &target,
 } // namespace
 
 int runBench(const CommandLine &line) {
-  auto shape = parseAssignments(line.shape, "shape");
-  if (!shape)
-    return fail(ExitUsage, shape.takeError());
-  auto params = parseAssignments(line.params, "param");
-  if (!params)
-    return fail(ExitUsage, params.takeError());
-  Expected<const Target *> target = selectTarget(line.targets);
-  if (!target)
-    return fail(ExitUsage, target.takeError());
+  Expected<CallOptions> options = parseCallOptions(line);
+  if (!options)
+    return fail(ExitUsage, options.takeError());
   if (!line.rounds)
     return fail(ExitUsage, "--rounds: at least one round is needed");
   Compilation compilation;
@@ -88,9 +82,9 @@ int runBench(const CommandLine &line) {
     return compilation.exitCode;
   KernelCall call(compilation);
   auto prepare = [&]() -> Error {
-    if (Error error = call.setExtents(*shape))
+    if (Error error = call.setExtents(options->extents))
       return error;
-    if (Error error = call.setParams(*params))
+    if (Error error = call.setParams(options->params))
       return error;
     if (Error error = call.checkComplete())
       return error;
@@ -105,7 +99,7 @@ int runBench(const CommandLine &line) {
   if (!work.op)
     return fail(ExitBadInput, "the kernel has no attn.attention to time");
 
-  std::unique_ptr<LoadedKernel> kernel = compilation.load({*target});
+  std::unique_ptr<LoadedKernel> kernel = compilation.load({options->target});
   if (!kernel)
     return compilation.exitCode;
   Expected<ContextPtr> context = createContext(line.threads);
@@ -115,8 +109,8 @@ int runBench(const CommandLine &line) {
   int64_t threads = fovea_context_threads(context->get());
   bool isDouble = call.kernel.args[0].dtype.bits == 64;
   double operations = work.operations(work.attendedPairs());
-  Expected<Measurement> measured =
-      measure(invoke, **target, isDouble, threads, operations, line.rounds);
+  Expected<Measurement> measured = measure(invoke, *options->target, isDouble,
+                                           threads, operations, line.rounds);
   if (!measured)
     return fail(ExitBadInput, measured.takeError());
 
@@ -128,7 +122,7 @@ int runBench(const CommandLine &line) {
     llvm::json::OStream json(os, /*IndentSize=*/2);
     json.object([&] {
       json.attribute("kernel", call.kernel.name);
-      json.attribute("isa", (*target)->isa);
+      json.attribute("isa", options->target->isa);
       json.attribute("threads", threads);
       json.attributeObject("shape", [&] {
         for (auto [name, value] : llvm::zip(call.kernel.symbols, call.symbols))
@@ -147,7 +141,7 @@ int runBench(const CommandLine &line) {
     os << "\n";
     return ExitSuccess;
   }
-  os << call.kernel.name << " on " << (*target)->isa << ", " << threads
+  os << call.kernel.name << " on " << options->target->isa << ", " << threads
      << (threads == 1 ? " thread" : " threads");
   for (auto [name, value] : llvm::zip(call.kernel.symbols, call.symbols))
     os << ", " << name << "=" << *value;

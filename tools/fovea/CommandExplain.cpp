@@ -268,15 +268,9 @@ private:
 } // namespace
 
 int runExplain(const CommandLine &line) {
-  auto shape = parseAssignments(line.shape, "shape");
-  if (!shape)
-    return fail(ExitUsage, shape.takeError());
-  auto params = parseAssignments(line.params, "param");
-  if (!params)
-    return fail(ExitUsage, params.takeError());
-  Expected<const Target *> target = selectTarget(line.targets);
-  if (!target)
-    return fail(ExitUsage, target.takeError());
+  Expected<CallOptions> options = parseCallOptions(line);
+  if (!options)
+    return fail(ExitUsage, options.takeError());
   Compilation compilation;
   if (!compilation.open(line.input))
     return compilation.exitCode;
@@ -286,11 +280,11 @@ int runExplain(const CommandLine &line) {
     value = name == "B" ? 1 : 1024;
   for (std::optional<int64_t> &value : call.params)
     value = value.value_or(128);
-  if (Error error = call.setExtents(*shape))
+  if (Error error = call.setExtents(options->extents))
     return fail(ExitBadInput, std::move(error));
-  if (Error error = call.setParams(*params))
+  if (Error error = call.setParams(options->params))
     return fail(ExitBadInput, std::move(error));
-  return Explainer(compilation, call, **target, line).run();
+  return Explainer(compilation, call, *options->target, line).run();
 }
 
 } // namespace fovea

@@ -212,15 +212,9 @@ Error Runner::writeOutputs() {
 } // namespace
 
 int runRun(const CommandLine &line) {
-  auto shape = parseAssignments(line.shape, "shape");
-  if (!shape)
-    return fail(ExitUsage, shape.takeError());
-  auto params = parseAssignments(line.params, "param");
-  if (!params)
-    return fail(ExitUsage, params.takeError());
-  Expected<const Target *> target = selectTarget(line.targets);
-  if (!target)
-    return fail(ExitUsage, target.takeError());
+  Expected<CallOptions> options = parseCallOptions(line);
+  if (!options)
+    return fail(ExitUsage, options.takeError());
   Compilation compilation;
   if (!compilation.open(line.input))
     return compilation.exitCode;
@@ -231,9 +225,9 @@ int runRun(const CommandLine &line) {
   auto prepare = [&]() -> Error {
     if (Error error = runner.planOutputs(line.outputs))
       return error;
-    if (Error error = call.setExtents(*shape))
+    if (Error error = call.setExtents(options->extents))
       return error;
-    if (Error error = call.setParams(*params))
+    if (Error error = call.setParams(options->params))
       return error;
     if (Error error = runner.readInputs(line.inputs))
       return error;
@@ -251,7 +245,7 @@ int runRun(const CommandLine &line) {
       return fail(ExitBadInput, interpretation.takeError());
     expected = std::move(*interpretation);
   }
-  std::unique_ptr<LoadedKernel> kernel = compilation.load({*target});
+  std::unique_ptr<LoadedKernel> kernel = compilation.load({options->target});
   if (!kernel)
     return compilation.exitCode;
   Expected<ContextPtr> context = createContext(line.threads);

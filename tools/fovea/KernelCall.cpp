@@ -7,6 +7,7 @@
 #include "tools/fovea/KernelCall.h"
 
 #include "compiler/Reference/Tensor.h"
+#include "tools/fovea/Commands.h"
 
 #include "llvm/ADT/StringExtras.h"
 
@@ -26,8 +27,9 @@ Error makeUserError(const Twine &message) {
                                  message.str().c_str());
 }
 
-Expected<Assignments> parseAssignments(llvm::ArrayRef<std::string> texts,
-                                       StringRef option) {
+/// From "B=1", "M=64". `option` is the flag, for messages.
+static Expected<Assignments> parseAssignments(llvm::ArrayRef<std::string> texts,
+                                              StringRef option) {
   Assignments values;
   for (StringRef text : texts) {
     auto [name, number] = text.split('=');
@@ -41,7 +43,9 @@ Expected<Assignments> parseAssignments(llvm::ArrayRef<std::string> texts,
   return values;
 }
 
-Expected<const Target *> selectTarget(llvm::ArrayRef<std::string> texts) {
+/// The one target of --target, this machine's best by default.
+static Expected<const Target *>
+selectTarget(llvm::ArrayRef<std::string> texts) {
   static const std::string host[] = {"cpu:host"};
   Expected<SmallVector<const Target *>> targets =
       parseTargets(texts.empty() ? llvm::ArrayRef<std::string>(host) : texts);
@@ -51,6 +55,19 @@ Expected<const Target *> selectTarget(llvm::ArrayRef<std::string> texts) {
     return makeUserError("--target: one instruction set is needed, as in "
                          "cpu:host");
   return targets->front();
+}
+
+Expected<CallOptions> parseCallOptions(const CommandLine &line) {
+  Expected<Assignments> extents = parseAssignments(line.shape, "shape");
+  if (!extents)
+    return extents.takeError();
+  Expected<Assignments> params = parseAssignments(line.params, "param");
+  if (!params)
+    return params.takeError();
+  Expected<const Target *> target = selectTarget(line.targets);
+  if (!target)
+    return target.takeError();
+  return CallOptions{std::move(*extents), std::move(*params), *target};
 }
 
 KernelCall::KernelCall(Compilation &compilation)

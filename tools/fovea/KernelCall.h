@@ -24,12 +24,13 @@ namespace fovea {
 /// Names and numbers of --shape and --param.
 using Assignments = llvm::StringMap<int64_t>;
 
-/// From "B=1", "M=64". `option` is the flag, for messages.
-llvm::Expected<Assignments> parseAssignments(llvm::ArrayRef<std::string> texts,
-                                             llvm::StringRef option);
-
-/// The one target of --target, this machine's best by default.
-llvm::Expected<const Target *> selectTarget(llvm::ArrayRef<std::string> texts);
+/// What the command line says of a call: --shape, --param and --target.
+struct CallOptions {
+  Assignments extents, params;
+  const Target *target = nullptr;
+};
+struct CommandLine;
+llvm::Expected<CallOptions> parseCallOptions(const CommandLine &line);
 
 /// An error for the user.
 llvm::Error makeUserError(const llvm::Twine &message);
