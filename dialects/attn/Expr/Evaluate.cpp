@@ -6,10 +6,9 @@
 // at all, floats in f64. It is written to be read and serves as the truth in
 // tests; it must not be asked for speed.
 
-#include "dialects/attn/Expr/Expr.h"
+#include "dialects/attn/Expr/Detail.h"
 
 #include "llvm/ADT/SmallVector.h"
-#include "llvm/Support/ErrorHandling.h"
 #include "llvm/Support/MathExtras.h"
 
 #include <algorithm>
@@ -138,7 +137,7 @@ private:
       return checked(!remainder, remainder.value_or(0));
     }
     default:
-      return Value::ofBool(compare(kind, x, y));
+      return Value::ofBool(detail::compare(kind, x, y));
     }
   }
 
@@ -174,26 +173,7 @@ private:
     case Kind::Cos:
       return Value::ofFloat(std::cos(x));
     default:
-      return Value::ofBool(compare(kind, x, y));
-    }
-  }
-
-  template <typename T> static bool compare(Kind kind, T x, T y) {
-    switch (kind) {
-    case Kind::Eq:
-      return x == y;
-    case Kind::Ne:
-      return x != y;
-    case Kind::Lt:
-      return x < y;
-    case Kind::Le:
-      return x <= y;
-    case Kind::Gt:
-      return x > y;
-    case Kind::Ge:
-      return x >= y;
-    default:
-      llvm_unreachable("no operation over numbers");
+      return Value::ofBool(detail::compare(kind, x, y));
     }
   }
 

@@ -9,6 +9,8 @@
 
 #include "dialects/attn/Expr/Expr.h"
 
+#include "dialects/attn/Expr/Detail.h"
+
 #include "llvm/ADT/SmallPtrSet.h"
 #include "llvm/ADT/SmallVector.h"
 #include "llvm/ADT/bit.h"
@@ -310,25 +312,6 @@ static std::optional<double> foldFloats(Kind kind, double x, double y) {
   }
 }
 
-template <typename T> static bool compare(Kind kind, T x, T y) {
-  switch (kind) {
-  case Kind::Eq:
-    return x == y;
-  case Kind::Ne:
-    return x != y;
-  case Kind::Lt:
-    return x < y;
-  case Kind::Le:
-    return x <= y;
-  case Kind::Gt:
-    return x > y;
-  case Kind::Ge:
-    return x >= y;
-  default:
-    llvm_unreachable("not a comparison");
-  }
-}
-
 Expr Context::fold(Kind kind, ArrayRef<Expr> operands) {
   Expr x = operands[0];
   Expr y = operands.size() > 1 ? operands[1] : Expr();
@@ -364,12 +347,12 @@ Expr Context::fold(Kind kind, ArrayRef<Expr> operands) {
 
   if (isComparison) {
     if (x.is(Kind::IntConst) && y.is(Kind::IntConst))
-      return getBool(compare(kind, x.getInt(), y.getInt()));
+      return getBool(detail::compare(kind, x.getInt(), y.getInt()));
     if (x.is(Kind::FloatConst) && y.is(Kind::FloatConst))
-      return getBool(compare(kind, x.getFloat(), y.getFloat()));
+      return getBool(detail::compare(kind, x.getFloat(), y.getFloat()));
     // NaN differs from itself, so only integers are equal to themselves.
     if (x == y && x.getType() == Type::Int)
-      return getBool(compare(kind, 0, 0));
+      return getBool(detail::compare(kind, 0, 0));
     return Expr();
   }
 
