@@ -384,13 +384,7 @@ Value KernelBuilder::lengthsOf(Value past) {
 Value KernelBuilder::attend(Value query, Value key, Value value, Value lengths,
                             SmallVectorImpl<Value> &results) {
   // What the expressions use is captured, in the order of declaration.
-  llvm::StringSet<> used;
-  for (expr::Expr root : {spec.mask, spec.score})
-    if (root)
-      expr::walk(root, [&](expr::Expr e) {
-        if (e.is(expr::Kind::Param) || e.is(expr::Kind::Load))
-          used.insert(e.getName());
-      });
+  llvm::StringSet<> used = spec.usedNames();
   SmallVector<Value> captures;
   SmallVector<attn::Capture> named;
   SmallVector<StringRef> names;

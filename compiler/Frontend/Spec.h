@@ -14,6 +14,7 @@
 #include "dialects/attn/IR/AttnOps.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/OwningOpRef.h"
+#include "llvm/ADT/StringSet.h"
 #include "llvm/Support/SourceMgr.h"
 
 namespace fovea::frontend {
@@ -80,6 +81,9 @@ struct Spec {
   /// Where the mask (or else the spec) stands, for the locations of the IR.
   std::string fileName;
   unsigned line = 1, column = 1;
+
+  /// The parameters and inputs that the mask or the score reads.
+  llvm::StringSet<> usedNames() const;
 };
 
 /// Reads the main buffer of `sourceMgr`. Everything wrong with it is reported

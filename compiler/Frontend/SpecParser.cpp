@@ -946,13 +946,7 @@ void SpecReader::checkQueryPositions() {
 }
 
 void SpecReader::warnOfUnused() {
-  llvm::StringSet<> used;
-  for (expr::Expr root : {spec.mask, spec.score})
-    if (root)
-      expr::walk(root, [&](expr::Expr e) {
-        if (e.is(expr::Kind::Param) || e.is(expr::Kind::Load))
-          used.insert(e.getName());
-      });
+  llvm::StringSet<> used = spec.usedNames();
   auto warn = [&](StringRef name) {
     if (!used.contains(name))
       sourceMgr.PrintMessage(declared[name], SourceMgr::DK_Warning,
@@ -964,6 +958,17 @@ void SpecReader::warnOfUnused() {
     warn(param.name);
   for (const Spec::Input &input : spec.inputs)
     warn(input.name);
+}
+
+llvm::StringSet<> Spec::usedNames() const {
+  llvm::StringSet<> used;
+  for (expr::Expr root : {mask, score})
+    if (root)
+      expr::walk(root, [&](expr::Expr e) {
+        if (e.is(expr::Kind::Param) || e.is(expr::Kind::Load))
+          used.insert(e.getName());
+      });
+  return used;
 }
 
 std::optional<Spec> fovea::frontend::parseSpec(SourceMgr &sourceMgr) {
