@@ -70,6 +70,14 @@ private:
   /// Binds the arguments, interprets every operation, and returns what the
   /// terminator takes.
   llvm::Expected<Values> runBlock(Block &block, Values arguments);
+  /// Sets every element of `result` to what the block yields for the arguments
+  /// of its index.
+  llvm::Error
+  runForElements(Block &block, Tensor &result,
+                 llvm::function_ref<Values(ArrayRef<int64_t>)> argumentsAt);
+  /// A tensor of the type, its dynamic extents taken from `sizes`, in which
+  /// floats are NaN: whoever reads an element that nobody wrote shows it.
+  llvm::Expected<Tensor> unwritten(RankedTensorType type, ValueRange sizes);
   llvm::Error runOp(Operation *op);
 
   llvm::Error attention(attn::AttentionOp op);
@@ -166,6 +174,22 @@ llvm::Expected<Interpreter::Values> Interpreter::runBlock(Block &block,
   for (mlir::Value value : block.getTerminator()->getOperands())
     results.push_back(env.get(value));
   return results;
+}
+
+llvm::Error Interpreter::runForElements(
+    Block &block, Tensor &result,
+    llvm::function_ref<Values(ArrayRef<int64_t>)> argumentsAt) {
+  llvm::Error error = llvm::Error::success();
+  forEachIndex(result.shape, [&](ArrayRef<int64_t> index) {
+    if (error)
+      return;
+    llvm::Expected<Values> yielded = runBlock(block, argumentsAt(index));
+    if (!yielded)
+      error = yielded.takeError();
+    else
+      result.at(index) = asDouble(yielded->front());
+  });
+  return error;
 }
 
 llvm::Error Interpreter::runOp(Operation *op) {
@@ -433,14 +457,12 @@ llvm::Error Interpreter::rows(RowsOp op, bool gather) {
 // Around it
 //===----------------------------------------------------------------------===//
 
-/// A tensor of the type, its dynamic extents taken from `sizes`, in which
-/// floats are NaN: whoever reads an element that nobody wrote shows it.
-static llvm::Expected<Tensor> unwritten(RankedTensorType type,
-                                        ArrayRef<int64_t> sizes) {
+llvm::Expected<Tensor> Interpreter::unwritten(RankedTensorType type,
+                                              ValueRange sizes) {
   SmallVector<int64_t> shape(type.getShape());
   for (int64_t &extent : shape)
     if (ShapedType::isDynamic(extent)) {
-      extent = sizes.front();
+      extent = env.integer(sizes.front());
       sizes = sizes.drop_front();
     }
   if (llvm::Error error = checkShape(shape))
@@ -452,10 +474,7 @@ static llvm::Expected<Tensor> unwritten(RankedTensorType type,
 }
 
 llvm::Error Interpreter::empty(tensor::EmptyOp op) {
-  SmallVector<int64_t> sizes;
-  for (mlir::Value size : op.getDynamicSizes())
-    sizes.push_back(env.integer(size));
-  llvm::Expected<Tensor> tensor = unwritten(op.getType(), sizes);
+  llvm::Expected<Tensor> tensor = unwritten(op.getType(), op.getDynamicSizes());
   if (!tensor)
     return tensor.takeError();
   env.set(op.getResult(), std::move(*tensor));
@@ -484,24 +503,14 @@ llvm::Error Interpreter::extract(tensor::ExtractOp op) {
 }
 
 llvm::Error Interpreter::generate(tensor::GenerateOp op) {
-  SmallVector<int64_t> sizes;
-  for (mlir::Value size : op.getDynamicExtents())
-    sizes.push_back(env.integer(size));
-  llvm::Expected<Tensor> tensor = unwritten(op.getType(), sizes);
+  llvm::Expected<Tensor> tensor =
+      unwritten(op.getType(), op.getDynamicExtents());
   if (!tensor)
     return tensor.takeError();
-  llvm::Error error = llvm::Error::success();
-  forEachIndex(tensor->shape, [&](ArrayRef<int64_t> index) {
-    if (error)
-      return;
-    llvm::Expected<Values> yielded =
-        runBlock(op.getBody().front(), Values(index.begin(), index.end()));
-    if (!yielded)
-      error = yielded.takeError();
-    else
-      tensor->at(index) = asDouble(yielded->front());
-  });
-  if (error)
+  if (llvm::Error error = runForElements(
+          op.getBody().front(), *tensor, [](ArrayRef<int64_t> index) {
+            return Values(index.begin(), index.end());
+          }))
     return error;
   env.set(op.getResult(), std::move(*tensor));
   return llvm::Error::success();
@@ -525,10 +534,7 @@ llvm::Error Interpreter::generic(linalg::GenericOp op) {
       if (extent != result.shape[cast<AffineDimExpr>(loop).getPosition()])
         return errorOf(op, "operands do not fit together");
   }
-  llvm::Error error = llvm::Error::success();
-  forEachIndex(result.shape, [&](ArrayRef<int64_t> index) {
-    if (error)
-      return;
+  auto argumentsAt = [&](ArrayRef<int64_t> index) {
     Values arguments;
     for (auto [operand, map] : llvm::zip_equal(op.getOperands(), maps)) {
       const Tensor &tensor = env.tensor(operand);
@@ -536,14 +542,9 @@ llvm::Error Interpreter::generic(linalg::GenericOp op) {
                                     getElementTypeOrSelf(operand.getType())));
     }
     genericIndex.assign(index.begin(), index.end());
-    llvm::Expected<Values> yielded =
-        runBlock(*op.getBody(), std::move(arguments));
-    if (!yielded)
-      error = yielded.takeError();
-    else
-      result.at(index) = asDouble(yielded->front());
-  });
-  if (error)
+    return arguments;
+  };
+  if (llvm::Error error = runForElements(*op.getBody(), result, argumentsAt))
     return error;
   env.set(op->getResult(0), std::move(result));
   return llvm::Error::success();
