@@ -122,49 +122,42 @@ struct LowerRowsPass : fovea::impl::LowerRowsBase<LowerRowsPass> {
         b, memrefs, vectorBits / memrefOf(tile).getElementTypeBitWidth(), body);
   }
 
-  LogicalResult gather(ImplicitLocOpBuilder &b, GatherRowsOp op) {
-    FailureOr<int64_t> width = getRowWidth(op, op.getDest());
+  /// The same pairs of elements in one direction or the other; a gather clears
+  /// the rows that the whole tensor lacks.
+  template <typename Op> LogicalResult lower(ImplicitLocOpBuilder &b, Op op) {
+    constexpr bool gathers = std::is_same_v<Op, GatherRowsOp>;
+    Value tile = gathers ? op.getDest() : op.getSource();
+    FailureOr<int64_t> width = getRowWidth(op, tile);
     if (failed(width))
       return failure();
-    Value whole = inRowOrder(b, op.getSource(), op.getTensorMap());
-    Value count = emitRowCount(b, op.getRows(), op.getDest());
-    forEachCase(b, {whole, op.getDest()}, op.getDest(),
-                [&](ValueRange memrefs, int64_t lanes) {
-                  Value tile = memrefs[1], zero = createIndex(b, 0);
-                  forEachIndex(b, zero, count, 1, [&](Value l) {
-                    emitCopy(b, memrefs[0], emitRowIndex(b, op, l), tile, l,
-                             *width, lanes);
-                  });
-                  Value all = b.createOrFold<memref::DimOp>(tile, 0);
-                  forEachIndex(b, count, all, 1, [&](Value l) {
-                    emitZero(b, tile, l, *width, lanes);
-                  });
-                });
-    return success();
-  }
-
-  LogicalResult scatter(ImplicitLocOpBuilder &b, ScatterRowsOp op) {
-    FailureOr<int64_t> width = getRowWidth(op, op.getSource());
-    if (failed(width))
-      return failure();
-    Value whole = inRowOrder(b, op.getDest(), op.getTensorMap());
-    Value count = emitRowCount(b, op.getRows(), op.getSource());
-    forEachCase(b, {op.getSource(), whole}, op.getSource(),
-                [&](ValueRange memrefs, int64_t lanes) {
-                  forEachIndex(b, createIndex(b, 0), count, 1, [&](Value l) {
-                    emitCopy(b, memrefs[0], l, memrefs[1],
-                             emitRowIndex(b, op, l), *width, lanes);
-                  });
-                });
+    Value whole = inRowOrder(b, gathers ? op.getSource() : op.getDest(),
+                             op.getTensorMap());
+    Value count = emitRowCount(b, op.getRows(), tile);
+    forEachCase(b, {whole, tile}, tile, [&](ValueRange views, int64_t lanes) {
+      Value whole = views[0], tile = views[1];
+      forEachIndex(b, createIndex(b, 0), count, 1, [&](Value l) {
+        SmallVector<Value> row = emitRowIndex(b, op, l);
+        if (gathers)
+          emitCopy(b, whole, row, tile, l, *width, lanes);
+        else
+          emitCopy(b, tile, l, whole, row, *width, lanes);
+      });
+      if (!gathers)
+        return;
+      Value all = b.createOrFold<memref::DimOp>(tile, 0);
+      forEachIndex(b, count, all, 1,
+                   [&](Value l) { emitZero(b, tile, l, *width, lanes); });
+    });
     return success();
   }
 
   void runOnOperation() override {
     Operation *root = getOperation();
-    if (failed(lowerOperations<GatherRowsOp>(
-            root, [&](auto &b, auto op) { return gather(b, op); })) ||
-        failed(lowerOperations<ScatterRowsOp>(
-            root, [&](auto &b, auto op) { return scatter(b, op); })))
+    auto lowerOne = [&](ImplicitLocOpBuilder &b, auto op) {
+      return lower(b, op);
+    };
+    if (failed(lowerOperations<GatherRowsOp>(root, lowerOne)) ||
+        failed(lowerOperations<ScatterRowsOp>(root, lowerOne)))
       signalPassFailure();
   }
 };
