@@ -181,6 +181,17 @@ static LogicalResult verifyCaptureNames(Operation *op, ValueRange captures,
   return success();
 }
 
+/// The captures with their names, and the two regions that read them.
+template <typename Op>
+static LogicalResult verifyExpressions(Op op, FloatType compute) {
+  ValueRange captures = op.getCaptures();
+  if (failed(verifyCaptureNames(op, captures, op.getCaptureNames())) ||
+      failed(verifyScalarRegion(op, op.getScore(), true, compute, captures)) ||
+      failed(verifyScalarRegion(op, op.getMask(), false, compute, captures)))
+    return failure();
+  return success();
+}
+
 //===----------------------------------------------------------------------===//
 // attn.attention
 //===----------------------------------------------------------------------===//
@@ -398,13 +409,7 @@ LogicalResult AttentionOp::verify() {
     return emitOpError("origin and extents come together");
   if (std::optional<APFloat> scale = getScale(); scale && !scale->isFinite())
     return emitOpError("scale must be finite (rule S1)");
-  if (failed(verifyCaptureNames(*this, getCaptures(), getCaptureNames())) ||
-      failed(verifyScalarRegion(*this, getScore(), true, compute,
-                                getCaptures())) ||
-      failed(
-          verifyScalarRegion(*this, getMask(), false, compute, getCaptures())))
-    return failure();
-  return success();
+  return verifyExpressions(*this, compute);
 }
 
 //===----------------------------------------------------------------------===//
@@ -599,13 +604,7 @@ LogicalResult PartialOp::verify() {
     return emitOpError("group and kv_heads must be positive (rule S1)");
   if (!getScale().isFinite())
     return emitOpError("scale must be finite (rule S1)");
-  if (failed(verifyCaptureNames(*this, getCaptures(), getCaptureNames())) ||
-      failed(verifyScalarRegion(*this, getScore(), true, compute,
-                                getCaptures())) ||
-      failed(
-          verifyScalarRegion(*this, getMask(), false, compute, getCaptures())))
-    return failure();
-  return success();
+  return verifyExpressions(*this, compute);
 }
 
 static LogicalResult verifyState(Operation *op, Value acc, Value max, Value sum,
