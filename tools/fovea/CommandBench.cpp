@@ -82,9 +82,7 @@ int runBench(const CommandLine &line) {
     return compilation.exitCode;
   KernelCall call(compilation);
   auto prepare = [&]() -> Error {
-    if (Error error = call.setExtents(options->extents))
-      return error;
-    if (Error error = call.setParams(options->params))
+    if (Error error = call.set(*options))
       return error;
     if (Error error = call.checkComplete())
       return error;

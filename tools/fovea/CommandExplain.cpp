@@ -280,9 +280,7 @@ int runExplain(const CommandLine &line) {
     value = name == "B" ? 1 : 1024;
   for (std::optional<int64_t> &value : call.params)
     value = value.value_or(128);
-  if (Error error = call.setExtents(options->extents))
-    return fail(ExitBadInput, std::move(error));
-  if (Error error = call.setParams(options->params))
+  if (Error error = call.set(*options))
     return fail(ExitBadInput, std::move(error));
   return Explainer(compilation, call, *options->target, line).run();
 }

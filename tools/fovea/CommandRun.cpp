@@ -225,9 +225,7 @@ int runRun(const CommandLine &line) {
   auto prepare = [&]() -> Error {
     if (Error error = runner.planOutputs(line.outputs))
       return error;
-    if (Error error = call.setExtents(options->extents))
-      return error;
-    if (Error error = call.setParams(options->params))
+    if (Error error = call.set(*options))
       return error;
     if (Error error = runner.readInputs(line.inputs))
       return error;

@@ -77,8 +77,8 @@ KernelCall::KernelCall(Compilation &compilation)
     params.push_back(param.defaultValue);
 }
 
-Error KernelCall::setExtents(const Assignments &values) {
-  for (const auto &entry : values) {
+Error KernelCall::set(const CallOptions &options) {
+  for (const auto &entry : options.extents) {
     auto it = llvm::find(kernel.symbols, entry.first());
     if (it == kernel.symbols.end())
       return makeUserError("--shape: '" + entry.first() +
@@ -88,11 +88,7 @@ Error KernelCall::setExtents(const Assignments &values) {
       return makeUserError("--shape: '" + entry.first() + "' is negative");
     symbols[it - kernel.symbols.begin()] = entry.second;
   }
-  return Error::success();
-}
-
-Error KernelCall::setParams(const Assignments &values) {
-  for (const auto &entry : values) {
+  for (const auto &entry : options.params) {
     auto it = llvm::find_if(kernel.params, [&](const Parameter &param) {
       return param.name == entry.first();
     });

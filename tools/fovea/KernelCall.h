@@ -45,9 +45,9 @@ public:
   std::vector<std::optional<int64_t>> params;  // defaults to begin with
   std::vector<std::optional<HostTensor>> tensors;
 
-  /// Names that the kernel lacks and negative extents are errors.
-  llvm::Error setExtents(const Assignments &values);
-  llvm::Error setParams(const Assignments &values);
+  /// Takes the extents and parameters. Names that the kernel lacks and negative
+  /// extents are errors.
+  llvm::Error set(const CallOptions &options);
   /// Takes the tensor as that argument and learns extents from its shape.
   llvm::Error bind(size_t arg, HostTensor tensor);
   /// All symbols and parameters must be known by now.
