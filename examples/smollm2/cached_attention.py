@@ -10,7 +10,7 @@ lands in the cache behind its last token, where no query looks before a later ca
 """
 
 import os
-from typing import Protocol
+from abc import ABC, abstractmethod
 
 import numpy as np
 
@@ -18,15 +18,20 @@ import fovea
 from llama import Config
 
 
-class CachedAttention(Protocol):
+class CachedAttention(ABC):
+    def __init__(self, config: Config, batch: int, capacity: int, dtype: type) -> None:
+        shape = (config.layers, batch, capacity, config.kv_heads, config.head_dim)
+        self._k_cache = np.zeros(shape, dtype)
+        self._v_cache = np.zeros(shape, dtype)
+
+    @abstractmethod
     def __call__(
         self, layer: int, q: np.ndarray, k: np.ndarray, v: np.ndarray, past: np.ndarray
     ) -> np.ndarray:
         """q [B, M, query heads, D], k and v [B, M, KV heads, D], past i32[B] -> like q."""
-        ...
 
 
-class FoveaAttention:
+class FoveaAttention(CachedAttention):
     """The compiled kernel: rotation, cache append and attention in one call per layer."""
 
     def __init__(
@@ -37,11 +42,9 @@ class FoveaAttention:
         capacity: int,
         threads: int = 0,
     ) -> None:
+        super().__init__(config, batch, capacity, np.float32)
         self._kernel = fovea.load(library)
         self._context = self._kernel.create_context(threads)
-        shape = (config.layers, batch, capacity, config.kv_heads, config.head_dim)
-        self._k_cache = np.zeros(shape, np.float32)
-        self._v_cache = np.zeros(shape, np.float32)
 
     def __call__(
         self, layer: int, q: np.ndarray, k: np.ndarray, v: np.ndarray, past: np.ndarray
@@ -60,14 +63,12 @@ class FoveaAttention:
         return o
 
 
-class ReferenceAttention:
+class ReferenceAttention(CachedAttention):
     """The textbook's formulas in f64, one row of the batch after the other."""
 
     def __init__(self, config: Config, batch: int, capacity: int) -> None:
+        super().__init__(config, batch, capacity, np.float64)
         self._config = config
-        shape = (config.layers, batch, capacity, config.kv_heads, config.head_dim)
-        self._k_cache = np.zeros(shape, np.float64)
-        self._v_cache = np.zeros(shape, np.float64)
 
     def __call__(
         self, layer: int, q: np.ndarray, k: np.ndarray, v: np.ndarray, past: np.ndarray
