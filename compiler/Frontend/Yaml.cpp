@@ -211,14 +211,14 @@ std::optional<YamlNode> TreeBuilder::build(yaml::Node *node, unsigned depth) {
 std::optional<YamlNode> fovea::frontend::parseYaml(SourceMgr &sourceMgr) {
   StringRef original =
       sourceMgr.getMemoryBuffer(sourceMgr.getMainFileID())->getBuffer();
-  SMLoc start = SMLoc::getFromPointer(original.data());
+  SMLoc start = SMLoc::getFromPointer(original.begin());
   if (original.size() > maxFileBytes) {
     sourceMgr.PrintMessage(start, SourceMgr::DK_Error,
                            "the file is larger than 1 MiB, which no spec is");
     return std::nullopt;
   }
   if (size_t zero = original.find('\0'); zero != StringRef::npos) {
-    sourceMgr.PrintMessage(SMLoc::getFromPointer(original.data() + zero),
+    sourceMgr.PrintMessage(SMLoc::getFromPointer(original.begin() + zero),
                            SourceMgr::DK_Error,
                            "the file holds a zero byte; a spec is text");
     return std::nullopt;
