@@ -14,9 +14,9 @@
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringSet.h"
 #include "llvm/ADT/StringSwitch.h"
+#include "llvm/Support/FormatVariadic.h"
 
 using namespace mlir;
-using llvm::createStringError;
 using llvm::Error;
 using llvm::Expected;
 
@@ -31,8 +31,9 @@ constexpr llvm::StringLiteral dimsAttr = "attn.dims";
 constexpr llvm::StringLiteral defaultAttr = "attn.default";
 constexpr llvm::StringLiteral symbolsAttr = "attn.symbols";
 
-template <typename... Ts> Error makeError(const char *format, Ts... values) {
-  return createStringError(std::errc::invalid_argument, format, values...);
+template <typename... Ts>
+Error makeError(const char *format, const Ts &...values) {
+  return llvm::createStringError(llvm::formatv(format, values...).str());
 }
 
 std::optional<DType> dtypeOf(Type type) {
@@ -60,24 +61,24 @@ std::optional<ArgRole> parseRole(StringRef text) {
 /// The dimensions given by an array of symbols and extents.
 Error parseDims(ArrayAttr attr, ArrayRef<std::string> symbols, TensorArg &arg) {
   if (attr.size() > FOVEA_MAX_RANK)
-    return makeError("'%s' has rank %zu; at most %d is supported",
-                     arg.name.c_str(), attr.size(), FOVEA_MAX_RANK);
+    return makeError("'{0}' has rank {1}; at most {2} is supported", arg.name,
+                     attr.size(), FOVEA_MAX_RANK);
   for (Attribute entry : attr) {
     Dim dim;
     if (auto extent = dyn_cast<IntegerAttr>(entry)) {
       dim.extent = extent.getInt();
       if (dim.extent < 0)
-        return makeError("'%s' has a negative extent", arg.name.c_str());
+        return makeError("'{0}' has a negative extent", arg.name);
     } else if (auto symbol = dyn_cast<StringAttr>(entry)) {
       auto it = llvm::find(symbols, symbol.getValue());
       if (it == symbols.end())
-        return makeError("'%s' has dimension '%s', which is no symbol",
-                         arg.name.c_str(), symbol.getValue().str().c_str());
+        return makeError("'{0}' has dimension '{1}', which is no symbol",
+                         arg.name, symbol.getValue());
       dim.symbol = it - symbols.begin();
     } else {
-      return makeError("'%s' has a dimension that is neither an extent nor a "
+      return makeError("'{0}' has a dimension that is neither an extent nor a "
                        "symbol",
-                       arg.name.c_str());
+                       arg.name);
     }
     arg.dims.push_back(dim);
   }
@@ -86,12 +87,11 @@ Error parseDims(ArrayAttr attr, ArrayRef<std::string> symbols, TensorArg &arg) {
 
 Error parseSymbols(ArrayAttr attr, KernelInterface &kernel) {
   if (!attr)
-    return makeError("the kernel has no %s", symbolsAttr.data());
+    return makeError("the kernel has no {0}", symbolsAttr);
   for (Attribute entry : attr) {
     auto symbol = dyn_cast<StringAttr>(entry);
     if (!symbol)
-      return makeError("%s holds something that is no string",
-                       symbolsAttr.data());
+      return makeError("{0} holds something that is no string", symbolsAttr);
     kernel.symbols.push_back(symbol.str());
   }
   return Error::success();
@@ -103,8 +103,8 @@ Error parseArgument(llvm::function_ref<Attribute(StringRef)> get,
   auto name = dyn_cast_or_null<StringAttr>(get(nameAttr));
   auto role = dyn_cast_or_null<StringAttr>(get(roleAttr));
   if (!name || !role)
-    return makeError("an argument of the kernel lacks %s or %s",
-                     nameAttr.data(), roleAttr.data());
+    return makeError("an argument of the kernel lacks {0} or {1}", nameAttr,
+                     roleAttr);
   if (role.getValue() == "param") {
     Parameter param{name.str(), std::nullopt};
     if (auto value = dyn_cast_or_null<IntegerAttr>(get(defaultAttr)))
@@ -113,22 +113,22 @@ Error parseArgument(llvm::function_ref<Attribute(StringRef)> get,
     return Error::success();
   }
   if (!kernel.params.empty())
-    return makeError("tensor '%s' comes after a parameter", name.str().c_str());
+    return makeError("tensor '{0}' comes after a parameter", name.getValue());
   TensorArg arg;
   arg.name = name.str();
   std::optional<ArgRole> parsed = parseRole(role.getValue());
   if (!parsed)
-    return makeError("'%s' has the unknown role '%s'", arg.name.c_str(),
-                     role.str().c_str());
+    return makeError("'{0}' has the unknown role '{1}'", arg.name,
+                     role.getValue());
   arg.role = *parsed;
   arg.optional = static_cast<bool>(get(optionalAttr));
   if (!dtype)
-    return makeError("'%s' has an element type that no caller can pass",
-                     arg.name.c_str());
+    return makeError("'{0}' has an element type that no caller can pass",
+                     arg.name);
   arg.dtype = *dtype;
   auto dims = dyn_cast_or_null<ArrayAttr>(get(dimsAttr));
   if (!dims)
-    return makeError("'%s' lacks %s", arg.name.c_str(), dimsAttr.data());
+    return makeError("'{0}' lacks {1}", arg.name, dimsAttr);
   if (Error error = parseDims(dims, kernel.symbols, arg))
     return error;
   kernel.args.push_back(std::move(arg));
@@ -137,11 +137,9 @@ Error parseArgument(llvm::function_ref<Attribute(StringRef)> get,
 
 Error checkName(StringRef what, StringRef name, llvm::StringSet<> &taken) {
   if (!isUsableIdentifier(name))
-    return makeError("%s '%s' cannot be used as a name in C", what.data(),
-                     name.str().c_str());
+    return makeError("{0} '{1}' cannot be used as a name in C", what, name);
   if (!taken.insert(name).second)
-    return makeError("%s '%s' has a name that is in use already", what.data(),
-                     name.str().c_str());
+    return makeError("{0} '{1}' has a name that is in use already", what, name);
   return Error::success();
 }
 
@@ -150,13 +148,14 @@ Error checkName(StringRef what, StringRef name, llvm::StringSet<> &taken) {
 Error checkInterface(const KernelInterface &kernel) {
   if (!isUsableIdentifier(kernel.name) ||
       StringRef(kernel.name).starts_with("fovea_"))
-    return makeError("'%s' cannot be the name of a kernel: a C identifier that "
-                     "does not begin with 'fovea_' is needed",
-                     kernel.name.c_str());
+    return makeError(
+        "'{0}' cannot be the name of a kernel: a C identifier that "
+        "does not begin with 'fovea_' is needed",
+        kernel.name);
   if (kernel.args.size() > FOVEA_MAX_ARGS ||
       kernel.symbols.size() > FOVEA_MAX_SYMBOLS ||
       kernel.params.size() > FOVEA_MAX_PARAMS)
-    return makeError("'%s' has too many arguments", kernel.name.c_str());
+    return makeError("'{0}' has too many arguments", kernel.name);
   llvm::StringSet<> tensors, symbols, params;
   tensors.insert("options");
   symbols.insert("options");
@@ -188,9 +187,9 @@ Error readFromFunction(func::FuncOp func, KernelInterface &kernel) {
     if (shaped && shaped.hasRank() && !kernel.args.empty() &&
         kernel.params.empty() &&
         static_cast<size_t>(shaped.getRank()) != kernel.args.back().dims.size())
-      return makeError("'%s' has %zu dimensions in %s and another rank",
-                       kernel.args.back().name.c_str(),
-                       kernel.args.back().dims.size(), dimsAttr.data());
+      return makeError("'{0}' has {1} dimensions in {2} and another rank",
+                       kernel.args.back().name, kernel.args.back().dims.size(),
+                       dimsAttr);
   }
   return Error::success();
 }
@@ -199,14 +198,14 @@ Error readFromAttribute(DictionaryAttr dict, KernelInterface &kernel) {
   auto name = dict.getAs<StringAttr>("name");
   auto args = dict.getAs<ArrayAttr>("args");
   if (!name || !args)
-    return makeError("%s lacks its name or args", interfaceAttr.data());
+    return makeError("{0} lacks its name or args", interfaceAttr);
   kernel.name = name.str();
   if (Error error = parseSymbols(dict.getAs<ArrayAttr>("symbols"), kernel))
     return error;
   for (Attribute entry : args) {
     auto arg = dyn_cast<DictionaryAttr>(entry);
     if (!arg)
-      return makeError("%s has a malformed entry", interfaceAttr.data());
+      return makeError("{0} has a malformed entry", interfaceAttr);
     auto type = arg.getAs<TypeAttr>("type");
     if (Error error = parseArgument(
             [&](StringRef key) {
@@ -269,15 +268,14 @@ Expected<KernelInterface> readKernelInterface(ModuleOp module) {
       if (!func->hasAttr(symbolsAttr))
         continue;
       if (found)
-        return makeError("the module has more than one kernel: '%s' and '%s'",
-                         found.getSymName().str().c_str(),
-                         func.getSymName().str().c_str());
+        return makeError("the module has more than one kernel: '{0}' and '{1}'",
+                         found.getSymName(), func.getSymName());
       found = func;
     }
     if (!found)
-      return makeError("the module has no kernel: no function with %s, and no "
-                       "module attribute %s",
-                       symbolsAttr.data(), interfaceAttr.data());
+      return makeError("the module has no kernel: no function with {0}, and no "
+                       "module attribute {1}",
+                       symbolsAttr, interfaceAttr);
     if (Error error = readFromFunction(found, kernel))
       return std::move(error);
   }

@@ -47,7 +47,8 @@ public:
                                code.message().c_str());
     return std::unique_ptr<ScratchFolder>(new ScratchFolder(path));
   }
-  ~ScratchFolder() { llvm::sys::fs::remove_directories(path); }
+  // What cannot be removed is left to the system.
+  ~ScratchFolder() { (void)llvm::sys::fs::remove_directories(path); }
 
   std::string file(StringRef name) const { return (path + "/" + name).str(); }
 
@@ -73,7 +74,7 @@ private:
 
 /// Adds what a plain linker must be told: the C library's own files.
 Error addSystemLibraries(llvm::SmallVectorImpl<std::string> &arguments) {
-  for (StringRef name : {"libm.so.6", "libc.so.6"}) {
+  for (const char *name : {"libm.so.6", "libc.so.6"}) {
     std::string found;
     for (StringRef folder :
          {"/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib64",
@@ -87,7 +88,7 @@ Error addSystemLibraries(llvm::SmallVectorImpl<std::string> &arguments) {
     if (found.empty())
       return makeError("no %s for the linker; a C compiler as the linker would "
                        "know its place (--linker=cc)",
-                       name.data());
+                       name);
     arguments.push_back(found);
   }
   return Error::success();

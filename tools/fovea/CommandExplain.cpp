@@ -21,7 +21,6 @@
 
 using llvm::Error;
 using llvm::Expected;
-using llvm::StringRef;
 
 namespace fovea {
 namespace {

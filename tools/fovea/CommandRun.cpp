@@ -11,6 +11,7 @@
 #include "compiler/TensorIO/TensorIO.h"
 #include "tools/fovea/Comparison.h"
 
+#include "llvm/ADT/SmallVectorExtras.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FormatVariadic.h"
 
@@ -19,7 +20,6 @@
 using llvm::Error;
 using llvm::Expected;
 using llvm::StringRef;
-using llvm::Twine;
 
 namespace fovea {
 namespace {
@@ -195,9 +195,8 @@ Error Runner::writeOutputs() {
       view.strides.assign(tensor.strides().begin(), tensor.strides().end());
       view.data = tensor.data();
     }
-    std::vector<const FileTensor *> tensors;
-    for (const FileTensor &view : views)
-      tensors.push_back(&view);
+    auto tensors = llvm::map_to_vector(
+        views, [](const FileTensor &view) { return &view; });
     Expected<std::string> bytes =
         output.format == TensorFormat::Npy   ? encodeNpy(*tensors.front())
         : output.format == TensorFormat::Npz ? encodeNpz(tensors)

@@ -110,6 +110,8 @@ std::optional<size_t> findDeepNesting(StringRef text) {
       if (!open.empty())
         open.pop_back();
       break;
+    default:
+      break;
     }
   }
   return std::nullopt;

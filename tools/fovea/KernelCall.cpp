@@ -129,7 +129,7 @@ Error KernelCall::bind(size_t number, HostTensor tensor) {
 Error KernelCall::checkComplete() const {
   for (auto [name, value] : llvm::zip(kernel.symbols, symbols))
     if (!value)
-      return makeUserError("the extent '" + name +
+      return makeUserError(Twine("the extent '") + name +
                            "' is not known; give --shape " + name + "=NUMBER");
   for (auto [param, value] : llvm::zip(kernel.params, params))
     if (!value)
