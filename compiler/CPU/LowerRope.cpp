@@ -105,7 +105,7 @@ private:
     return arith::AddIOp::create(b, x, createIndex(b, y));
   }
 
-  void emitLengthDependence();
+  void emitLengthDependence(ValueRange batch);
   Value emitPosition(ValueRange row);
   Value emitFrequencies(Value offset, int64_t lanes);
   Pair emitRotation(Value position, Value inverse);
@@ -132,34 +132,48 @@ private:
 } // namespace
 
 void RopeEmitter::emit() {
-  emitLengthDependence();
   Value positions = op.getPositions();
   int64_t positionRank = positions ? memrefOf(positions).getRank() : 2;
-  if (positionRank == rank - 1)
-    forEachRow(b, input, 0, rank - 2,
-               [&](ValueRange outer) { emitRowsWithPositions(outer); });
-  else
-    forEachRow(b, input, 0, positionRank,
-               [&](ValueRange outer) { emitRowsOfOnePosition(outer); });
+  bool eachRow = positionRank == rank - 1;
+  // Frequencies change with the batch row if its length does.
+  Value length = op.getLength();
+  int64_t batchDims = length && isa<MemRefType>(length.getType()) ? 1 : 0;
+  forEachRow(b, input, 0, batchDims, [&](ValueRange batch) {
+    emitLengthDependence(batch);
+    forEachRow(b, input, batchDims, eachRow ? rank - 2 : positionRank,
+               [&](ValueRange inner) {
+                 SmallVector<Value> outer(batch);
+                 llvm::append_range(outer, inner);
+                 if (eachRow)
+                   emitRowsWithPositions(outer);
+                 else
+                   emitRowsOfOnePosition(outer);
+               });
+  });
   if (op.getInput() != op.getOutput())
     emitUnrotated();
 }
 
-void RopeEmitter::emitLengthDependence() {
+/// What the key length (of batch row `batch`, if each has its own) decides.
+void RopeEmitter::emitLengthDependence(ValueRange batch) {
   tableRow = createIndex(b, 0);
   RopeScalingAttr scaling = op.getScalingAttr();
   if (!ropeDependsOnLength(scaling))
     return;
+  Value length = op.getLength();
+  if (!batch.empty())
+    length = memref::LoadOp::create(b, length, batch);
+  length = toI64(length);
   Value original = i64(scaling.getOriginalLength());
   if (scaling.getKind() == RopeScalingKind::LongRope) {
-    Value isLong = arith::CmpIOp::create(b, arith::CmpIPredicate::sgt,
-                                         op.getLength(), original);
+    Value isLong =
+        arith::CmpIOp::create(b, arith::CmpIPredicate::sgt, length, original);
     tableRow = arith::SelectOp::create(b, isLong, createIndex(b, 1), tableRow);
     return;
   }
   FloatBuilder math(b, b.getLoc(), b.getF64Type());
   double factor = scaling.getFactor().convertToDouble();
-  Value length = arith::MaxSIOp::create(b, op.getLength(), original);
+  length = arith::MaxSIOp::create(b, length, original);
   Value ratio = arith::SIToFPOp::create(b, b.getF64Type(), length);
   ratio = math.div(math.mul(math.constant(factor), ratio),
                    math.constant(double(scaling.getOriginalLength())));

@@ -6,6 +6,7 @@
 
 #include "compiler/CPU/RowSource.h"
 
+#include "llvm/ADT/SetVector.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
@@ -13,15 +14,17 @@ using namespace fovea;
 using namespace fovea::attn;
 
 /// The operation that wrote `buffer` last before `consumer` reads it, if it is
-/// a row operation and nothing but the chain and `consumer` reads what it
-/// wrote.
-static Operation *lastWriter(Value buffer, Operation *consumer) {
+/// a row operation and nothing but `consumer` and what follows it in the chain,
+/// `replayed`, reads what it wrote. A chain may pass through one buffer.
+static Operation *lastWriter(Value buffer, Operation *consumer,
+                             ArrayRef<Operation *> replayed) {
   auto alloc = buffer.getDefiningOp<memref::AllocOp>();
   if (!alloc)
     return nullptr;
   Operation *writer = nullptr;
   for (Operation *user : buffer.getUsers()) {
-    if (isa<memref::DimOp, memref::DeallocOp>(user) || user == consumer)
+    if (isa<memref::DimOp, memref::DeallocOp>(user) || user == consumer ||
+        llvm::is_contained(replayed, user))
       continue;
     if (!isa<RopeOp, RmsNormOp>(user) ||
         user->getBlock() != consumer->getBlock())
@@ -39,7 +42,7 @@ static Operation *lastWriter(Value buffer, Operation *consumer) {
     return nullptr;
   for (Operation *user : buffer.getUsers())
     if (user != consumer && user != writer && !isa<memref::DimOp>(user) &&
-        writer->isBeforeInBlock(user))
+        !llvm::is_contained(replayed, user) && writer->isBeforeInBlock(user))
       return nullptr;
   return writer;
 }
@@ -53,12 +56,31 @@ static Value rowInput(Operation *op) {
 RowSource RowSource::trace(Value operand, Operation *consumer) {
   RowSource result;
   result.source = operand;
-  while (Operation *writer = lastWriter(result.source, consumer)) {
+  SmallVector<Operation *> replayed;
+  while (Operation *writer = lastWriter(result.source, consumer, replayed)) {
     result.chain.insert(result.chain.begin(), writer);
     result.source = rowInput(writer);
+    replayed.push_back(consumer);
     consumer = writer;
   }
   return result;
+}
+
+static Value toI64(OpBuilder &builder, Location loc, Value integer) {
+  Type i64 = builder.getI64Type();
+  if (integer.getType().isIndex())
+    return arith::IndexCastOp::create(builder, loc, i64, integer);
+  if (integer.getType() != i64)
+    return arith::ExtSIOp::create(builder, loc, i64, integer);
+  return integer;
+}
+
+/// `integer`, which may hold one per batch row, for batch row `b` as i64.
+static Value ofBatchRow(OpBuilder &builder, Location loc, Value integer,
+                        Value b) {
+  if (isa<MemRefType>(integer.getType()))
+    integer = memref::LoadOp::create(builder, loc, integer, b);
+  return toI64(builder, loc, integer);
 }
 
 /// Position of tile row l for `rope`: what its operands say of index i.
@@ -68,20 +90,9 @@ static void emitPositions(OpBuilder &builder, Location loc, RopeOp rope,
   auto cst = [&](int64_t value) {
     return arith::ConstantIndexOp::create(builder, loc, value).getResult();
   };
-  Type i64 = builder.getI64Type();
-  auto toI64 = [&](OpBuilder &ob, Value value) -> Value {
-    if (value.getType().isIndex())
-      return arith::IndexCastOp::create(ob, loc, i64, value);
-    if (value.getType() != i64)
-      return arith::ExtSIOp::create(ob, loc, i64, value);
-    return value;
-  };
   Value base;
-  if (Value offset = rope.getOffset()) {
-    if (isa<MemRefType>(offset.getType()))
-      offset = memref::LoadOp::create(builder, loc, offset, b);
-    base = toI64(builder, offset);
-  }
+  if (Value offset = rope.getOffset())
+    base = ofBatchRow(builder, loc, offset, b);
   int64_t lanes = cast<MemRefType>(positions.getType()).getDimSize(0);
   Value zero = cst(0), one = cst(1), groupValue = cst(group);
   // Rows beyond the last repeat its position; they are never stored.
@@ -105,10 +116,11 @@ static void emitPositions(OpBuilder &builder, Location loc, RopeOp rope,
                 body, loc, arith::MulIOp::create(body, loc, g, groupValue), r));
           }
           at.resize(rank);
-          position = toI64(
-              body, memref::LoadOp::create(body, loc, explicitPositions, at));
+          position =
+              toI64(body, loc,
+                    memref::LoadOp::create(body, loc, explicitPositions, at));
         } else {
-          position = toI64(body, i);
+          position = toI64(body, loc, i);
           if (base)
             position = arith::AddIOp::create(body, loc, position, base);
         }
@@ -132,15 +144,22 @@ void RowSource::emitTile(OpBuilder &builder, Location loc, Value b, Value g,
     }
     auto rope = cast<RopeOp>(op);
     emitPositions(builder, loc, rope, b, g, row0, group, extent, positions);
+    Value length = rope.getLength();
+    if (length)
+      length = ofBatchRow(builder, loc, length, b);
     RopeOp::create(builder, loc, TypeRange(), tile, positions,
-                   /*offset=*/Value(), rope.getLength(), tile,
-                   rope.getStyleAttr(), rope.getBaseAttr(),
-                   rope.getRotaryDimAttr(), rope.getScalingAttr());
+                   /*offset=*/Value(), length, tile, rope.getStyleAttr(),
+                   rope.getBaseAttr(), rope.getRotaryDimAttr(),
+                   rope.getScalingAttr());
   }
 }
 
-void RowSource::eraseChain(RewriterBase &rewriter) const {
-  for (Operation *op : llvm::reverse(chain)) {
+void RowSource::eraseChains(ArrayRef<RowSource> sources,
+                            RewriterBase &rewriter) {
+  llvm::SetVector<Operation *> ops;
+  for (const RowSource &source : sources)
+    ops.insert_range(source.chain);
+  for (Operation *op : llvm::reverse(ops)) {
     Value buffer =
         cast<DestinationStyleOpInterface>(op).getDpsInitOperand(0)->get();
     rewriter.eraseOp(op);

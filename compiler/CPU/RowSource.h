@@ -36,8 +36,10 @@ public:
                 int64_t group, mlir::AffineMap tensorMap, mlir::Value extent,
                 mlir::Value positions, mlir::Value tile) const;
 
-  /// Removes the chain's operations and temporaries that nothing else uses.
-  void eraseChain(mlir::RewriterBase &rewriter) const;
+  /// Removes the operations of the chains, which may be one chain several
+  /// times, and their temporaries that nothing else uses.
+  static void eraseChains(llvm::ArrayRef<RowSource> sources,
+                          mlir::RewriterBase &rewriter);
 
 private:
   mlir::Value source;

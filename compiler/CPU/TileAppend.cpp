@@ -115,7 +115,7 @@ static void tileAppend(AppendOp op, IRRewriter &rewriter) {
                         op.getCache(), b.getI64IntegerAttr(1),
                         AffineMapAttr::get(map));
   rewriter.eraseOp(op);
-  source.eraseChain(rewriter);
+  RowSource::eraseChains(source, rewriter);
 }
 
 namespace {

@@ -668,8 +668,7 @@ LogicalResult AttentionTiler::run() {
   emitFewRows(rewriter, wideTile, keyTile);
   emitManyRows(rewriter, wideTile, keyTile.positions);
   rewriter.eraseOp(op);
-  for (const RowSource *source : {&query, &key, &value})
-    source->eraseChain(rewriter);
+  RowSource::eraseChains({query, key, value}, rewriter);
   return success();
 }
 

@@ -9,6 +9,7 @@
 #include "compiler/Frontend/QueryOffset.h"
 #include "compiler/Frontend/Spec.h"
 #include "dialects/attn/IR/ExprRegion.h"
+#include "dialects/attn/IR/Rope.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/IR/Verifier.h"
@@ -294,7 +295,7 @@ attn::RopeScalingAttr KernelBuilder::scaling() {
   bool tables = s.kind == Kind::LongRope;
   return attn::RopeScalingAttr::get(
       b.getContext(), s.kind, llvm::APFloat(s.factor), s.originalLength,
-      only(Kind::Yarn, s.betaFast), only(Kind::Yarn, s.betaSlow),
+      only(Kind::Yarn, s.betaFast), only(Kind::Yarn, s.betaSlow), s.truncate,
       llvm::APFloat(s.lowFreqFactor), llvm::APFloat(s.highFreqFactor),
       llvm::APFloat(s.attentionFactor),
       tables ? b.getDenseF64ArrayAttr(s.shortFactor) : DenseF64ArrayAttr(),
@@ -423,7 +424,7 @@ Value KernelBuilder::attend(Value query, Value key, Value value, Value lengths,
 void KernelBuilder::fillBody() {
   bool cache = spec.kvCache;
   bool explicitPositions = spec.rope && spec.rope->explicitPositions;
-  Value qPositions, kPositions, qOffset, kOffset, length;
+  Value qPositions, kPositions, qOffset, kOffset;
   if (explicitPositions) {
     qPositions = argument(cache ? "positions" : "q_positions");
     kPositions = argument(cache ? "positions" : "k_positions");
@@ -432,16 +433,15 @@ void KernelBuilder::fillBody() {
   } else if (spec.rope) {
     qOffset = queryOffset();
   }
-  if (spec.rope && spec.rope->scaling &&
-      (spec.rope->scaling->kind == attn::RopeScalingKind::Dynamic ||
-       spec.rope->scaling->kind == attn::RopeScalingKind::LongRope))
-    length = extent(argument("k"), 1);
+  Value lengths = cache ? lengthsOf(argument("past")) : Value(), length;
+  if (spec.rope && attn::ropeDependsOnLength(scaling()))
+    length = cache ? lengths : extent(argument("k"), 1);
 
   Value query = rotate(normalise(argument("q"), "q_norm_weight"), qPositions,
                        qOffset, length);
   Value key = rotate(normalise(argument("k"), "k_norm_weight"), kPositions,
                      kOffset, length);
-  Value value = argument("v"), lengths;
+  Value value = argument("v");
   SmallVector<Value> caches;
   if (cache) {
     Value past = argument("past");
@@ -454,7 +454,6 @@ void KernelBuilder::fillBody() {
     };
     key = append(key, "k_cache");
     value = append(value, "v_cache");
-    lengths = lengthsOf(past);
   }
   SmallVector<Value> results;
   attend(query, key, value, lengths, results);

@@ -57,6 +57,7 @@ struct Spec {
       double factor = 0, betaFast = 32, betaSlow = 1, lowFreqFactor = 0,
              highFreqFactor = 0, attentionFactor = 0;
       int64_t originalLength = 0;
+      bool truncate = true;
       std::vector<double> shortFactor, longFactor;
     };
     std::optional<Scaling> scaling;

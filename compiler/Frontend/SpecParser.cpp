@@ -159,6 +159,7 @@ public:
   void readOriginalLength(const YamlNode &value);
   void readBetaFast(const YamlNode &value);
   void readBetaSlow(const YamlNode &value);
+  void readTruncate(const YamlNode &value);
   void readLowFreqFactor(const YamlNode &value);
   void readHighFreqFactor(const YamlNode &value);
   void readAttentionFactor(const YamlNode &value);
@@ -240,7 +241,8 @@ static constexpr Key widthKeys[] = {
 
 static constexpr Key scalingKeys[] = {
     {"type", "linear | dynamic | yarn | llama3 | longrope", "required", "P1",
-     "how positions beyond the training length are reached",
+     "how positions beyond the training length are reached; dynamic and "
+     "longrope look at the key length N, which with a cache is past[b] + M",
      &SpecReader::readScalingType},
     {"factor", "number", "required but for longrope", "P1",
      "how much longer the reach becomes, at least 1", &SpecReader::readFactor},
@@ -251,6 +253,10 @@ static constexpr Key scalingKeys[] = {
      &SpecReader::readBetaFast},
     {"beta_slow", "number", "1", "P1",
      "yarn: rotations below which all is stretched", &SpecReader::readBetaSlow},
+    {"truncate", "true | false", "true", "P1",
+     "yarn: the indices between which frequencies are blended are rounded to "
+     "integers",
+     &SpecReader::readTruncate},
     {"low_freq_factor", "number", "required for llama3", "P1",
      "llama3: rotations below which all is stretched",
      &SpecReader::readLowFreqFactor},
@@ -712,6 +718,9 @@ void SpecReader::readBetaFast(const YamlNode &value) {
 void SpecReader::readBetaSlow(const YamlNode &value) {
   spec.rope->scaling->betaSlow = number(value, true).value_or(1);
 }
+void SpecReader::readTruncate(const YamlNode &value) {
+  spec.rope->scaling->truncate = boolean(value).value_or(true);
+}
 void SpecReader::readLowFreqFactor(const YamlNode &value) {
   spec.rope->scaling->lowFreqFactor = number(value, true).value_or(1);
 }
@@ -824,6 +833,7 @@ void SpecReader::checkScaling() {
       {"original_length", kind != Kind::Linear, true},
       {"beta_fast", kind == Kind::Yarn, false},
       {"beta_slow", kind == Kind::Yarn, false},
+      {"truncate", kind == Kind::Yarn, false},
       {"low_freq_factor", kind == Kind::Llama3, true},
       {"high_freq_factor", kind == Kind::Llama3, true},
       {"attention_factor", kind == Kind::Yarn || kind == Kind::LongRope, false},
@@ -858,15 +868,6 @@ void SpecReader::checkCache() {
   if (const YamlNode *value = given("kv_len"))
     error(value->loc(), "with kv_cache the key length is past[b] + M and is "
                         "never fixed; leave kv_len out (rule K1)");
-  if (spec.rope && spec.rope->scaling &&
-      (spec.rope->scaling->kind == attn::RopeScalingKind::Dynamic ||
-       spec.rope->scaling->kind == attn::RopeScalingKind::LongRope))
-    error(given("rope.scaling.type")->loc(),
-          "the frequencies of " +
-              attn::stringifyRopeScalingKind(spec.rope->scaling->kind) +
-              " change with the key length, but keys in the cache stay as "
-              "they were rotated; rotate outside, or use another scaling "
-              "(rules P1, K3)");
 }
 
 /// H and G are known numbers.

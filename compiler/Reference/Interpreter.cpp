@@ -244,31 +244,39 @@ llvm::Error Interpreter::rope(attn::RopeOp op) {
       positions->shape != ArrayRef(input.shape).take_front(positions->rank()))
     return errorOf(op, "positions must have the shape of the leading "
                        "dimensions of the input (rule P1)");
-  const RuntimeValue *offset =
-      op.getOffset() ? &env.get(op.getOffset()) : nullptr;
-  if (offset)
-    if (auto *perRow = std::get_if<Tensor>(offset);
-        perRow && perRow->shape[0] != input.shape[0])
-      return errorOf(op, "offset is one i64 or one integer per batch row "
-                         "(rule P1)");
+  for (auto [name, operand] : {std::pair("offset", op.getOffset()),
+                               std::pair("length", op.getLength())})
+    if (operand)
+      if (auto *perRow = std::get_if<Tensor>(&env.get(operand));
+          perRow && perRow->shape[0] != input.shape[0])
+        return errorOf(op, Twine(name) + " is one i64 or one integer per batch "
+                                         "row (rule P1)");
+  /// The integer of a batch row; 0 without an operand.
+  auto ofBatchRow = [&](mlir::Value operand, int64_t batch) -> int64_t {
+    if (!operand)
+      return 0;
+    auto *perRow = std::get_if<Tensor>(&env.get(operand));
+    return perRow ? static_cast<int64_t>(perRow->data[batch])
+                  : env.integer(operand);
+  };
 
   int64_t rotary = op.getRotaryWidth(), pairs = rotary / 2;
-  attn::RopeFrequencies frequencies = attn::computeRopeFrequencies(
-      rotary, op.getBase().convertToDouble(), op.getScalingAttr(),
-      op.getLength() ? env.integer(op.getLength()) : 0);
+  // One set of frequencies, or one per batch row.
+  bool perRow = op.getLength() && isa<ShapedType>(op.getLength().getType());
+  SmallVector<attn::RopeFrequencies> frequenciesOf;
+  for (int64_t batch = 0; batch < (perRow ? input.shape[0] : 1); ++batch)
+    frequenciesOf.push_back(attn::computeRopeFrequencies(
+        rotary, op.getBase().convertToDouble(), op.getScalingAttr(),
+        ofBatchRow(op.getLength(), batch)));
 
   int64_t width = input.shape.back();
   forEachIndex(ArrayRef(input.shape).drop_back(), [&](ArrayRef<int64_t> row) {
-    double position;
-    if (positions) {
-      position = positions->at(row.take_front(positions->rank()));
-    } else {
-      position = static_cast<double>(row[1]);
-      if (offset) {
-        auto *perRow = std::get_if<Tensor>(offset);
-        position += perRow ? perRow->data[row[0]] : asDouble(*offset);
-      }
-    }
+    double position =
+        positions
+            ? positions->at(row.take_front(positions->rank()))
+            : static_cast<double>(row[1] + ofBatchRow(op.getOffset(), row[0]));
+    const attn::RopeFrequencies &frequencies =
+        frequenciesOf[perRow ? row[0] : 0];
     int64_t start = 0;
     for (auto [index, extent] : llvm::zip(row, input.shape))
       start = start * extent + index;

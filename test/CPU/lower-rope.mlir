@@ -77,10 +77,28 @@ func.func @whole(%x: memref<?x?x4x20xbf16>, %past: memref<?xi32>, %y: memref<?x?
 // CHECK: %[[ROW:.*]] = arith.select %[[LONG]], %c1, %c0
 // CHECK: vector.load %{{.*}}[%[[ROW]], %c0]
 func.func @longrope(%x: memref<16x4xf32>, %positions: memref<16xi64>, %length: i64) {
-  attn.rope ins(%x : memref<16x4xf32>) positions(%positions : memref<16xi64>) length(%length)
+  attn.rope ins(%x : memref<16x4xf32>) positions(%positions : memref<16xi64>) length(%length : i64)
     outs(%x : memref<16x4xf32>) {style = #attn.rope_style<neox>, base = 10000.0,
       scaling = #attn.rope_scaling<kind = longrope, factor = 4.0, original_length = 128,
         short_factor = [1.0, 2.0], long_factor = [3.0, 4.0]>}
+  return
+}
+
+// -----
+
+// With a length per batch row, each has its own ratio.
+// CHECK-LABEL: func @dynamic
+// CHECK: scf.for %[[B:.*]] = %c0 to
+// CHECK:   %[[N:.*]] = memref.load %arg1[%[[B]]] : memref<?xi32>
+// CHECK:   %[[LENGTH:.*]] = arith.extsi %[[N]] : i32 to i64
+// CHECK:   arith.maxsi %[[LENGTH]], %c128_i64
+// CHECK:   math.log
+// CHECK:   scf.for
+// CHECK:     math.cos
+func.func @dynamic(%x: memref<?x?x4x4xf32>, %lengths: memref<?xi32>) {
+  attn.rope ins(%x : memref<?x?x4x4xf32>) length(%lengths : memref<?xi32>)
+    outs(%x : memref<?x?x4x4xf32>) {style = #attn.rope_style<neox>, base = 10000.0,
+      scaling = #attn.rope_scaling<kind = dynamic, factor = 4.0, original_length = 128>}
   return
 }
 

@@ -72,6 +72,30 @@ func.func @fused(%x: memref<1x?x2x8xf32>, %m: index, %past: memref<1xi32>, %cach
 
 // -----
 
+// The same through one temporary, written in place; a length per batch row becomes that
+// of the tile's.
+// CHECK-LABEL: func @in_place
+// CHECK-SAME: %[[X:[a-z0-9]+]]: memref<1x?x2x8xf32>
+// CHECK-NOT: memref.alloc{{.*}}memref<1x?x2x8xf32>
+// CHECK: cpu.parallel
+// CHECK:   attn.gather_rows %[[X]] at(%[[B:.*]], %{{.*}}, %{{.*}}) rows(%{{.*}}) outs(%[[TILE:.*]] : memref<32x8xf32
+// CHECK:   attn.rms_norm ins(%[[TILE]] {{.*}} outs(%[[TILE]]
+// CHECK:   %[[N:.*]] = memref.load %arg3[%[[B]]] : memref<1xi32>
+// CHECK:   %[[LENGTH:.*]] = arith.extsi %[[N]] : i32 to i64
+// CHECK:   attn.rope ins(%[[TILE]] {{.*}} length(%[[LENGTH]] : i64) outs(%[[TILE]]
+// CHECK:   attn.scatter_rows %[[TILE]]
+func.func @in_place(%x: memref<1x?x2x8xf32>, %m: index, %past: memref<1xi32>, %n: memref<1xi32>, %cache: memref<1x?x2x8xf32>) {
+  %a = memref.alloc(%m) : memref<1x?x2x8xf32>
+  attn.rms_norm ins(%x : memref<1x?x2x8xf32>) outs(%a : memref<1x?x2x8xf32>) {eps = 1.0e-6 : f64}
+  attn.rope ins(%a : memref<1x?x2x8xf32>) offset(%past : memref<1xi32>) length(%n : memref<1xi32>) outs(%a : memref<1x?x2x8xf32>)
+    {style = #attn.rope_style<neox>, base = 1.0e4 : f64,
+     scaling = #attn.rope_scaling<kind = dynamic, factor = 2.0, original_length = 32>}
+  attn.append ins(%a : memref<1x?x2x8xf32>) past(%past : memref<1xi32>) outs(%cache : memref<1x?x2x8xf32>)
+  return
+}
+
+// -----
+
 // A temporary that someone else reads is filled and read as it is.
 // CHECK-LABEL: func @shared
 // CHECK: %[[TEMPORARY:.*]] = memref.alloc

@@ -136,6 +136,25 @@ func.func @fused(%q: memref<1x?x2x8xf32>, %k: memref<1x?x2x8xf32>, %m: index, %o
 
 // -----
 
+// Queries and keys may be one tensor; what makes it is replayed for both.
+// CHECK-LABEL: func @one_tensor
+// CHECK-SAME: %[[Q:[a-z0-9]+]]: memref<1x?x2x8xf32>
+// CHECK-NOT: memref.alloc{{.*}}memref<1x?x2x8xf32>
+// CHECK: attn.gather_rows %[[Q]] {{.*}} outs(%[[TILE:.*]] : memref<8x8xf32
+// CHECK: attn.rope ins(%[[TILE]] {{.*}} outs(%[[TILE]]
+// CHECK: attn.gather_rows %[[Q]] {{.*}} outs(%[[KEYS:.*]] : memref<64x8xf32
+// CHECK: attn.rope ins(%[[KEYS]] {{.*}} outs(%[[KEYS]]
+func.func @one_tensor(%q: memref<1x?x2x8xf32>, %m: index, %o: memref<1x?x2x8xf32>) {
+  %a = memref.alloc(%m) : memref<1x?x2x8xf32>
+  attn.rope ins(%q : memref<1x?x2x8xf32>) outs(%a : memref<1x?x2x8xf32>) {style = #attn.rope_style<neox>, base = 1.0e4 : f64}
+  attn.attention ins(%a, %a, %q : memref<1x?x2x8xf32>, memref<1x?x2x8xf32>, memref<1x?x2x8xf32>)
+    outs(%o : memref<1x?x2x8xf32>)
+    {config = #attn.config<query_tile = 24, narrow_query_tile = 8, kv_tile = 64, vector = 8, unroll = 4, kv_split = 1024>}
+  return
+}
+
+// -----
+
 func.func @no_config(%q: memref<1x?x1x8xf32>, %o: memref<1x?x1x8xf32>) {
   // expected-error@+1 {{has no #attn.config; run attn-select-config first}}
   attn.attention ins(%q, %q, %q : memref<1x?x1x8xf32>, memref<1x?x1x8xf32>, memref<1x?x1x8xf32>)

@@ -173,8 +173,14 @@ std::string Writer::rowOps(const std::string &name, bool isQuery) {
     } else if (isQuery) {
       place = " offset(%offset : i64)";
     }
-    if (spec.rope->needsLength)
-      place += " length(%length)";
+    if (spec.rope->needsLength) {
+      if (spec.cache)
+        place += " length(%keys : tensor<?xi32>)";
+      else if (spec.lengths)
+        place += " length(%lengths : " + typeOf("lengths") + ")";
+      else
+        place += " length(%length : i64)";
+    }
     std::string scaling;
     if (!spec.rope->scaling.empty())
       scaling = ", scaling = #attn.rope_scaling<" + spec.rope->scaling + ">";
@@ -367,6 +373,8 @@ static const char *ropeScalings[] = {
     "kind = dynamic, factor = 4.0, original_length = 64",
     "kind = yarn, factor = 8.0, original_length = 128, beta_fast = 32.0, "
     "beta_slow = 1.0",
+    "kind = yarn, factor = 8.0, original_length = 128, beta_fast = 32.0, "
+    "beta_slow = 1.0, truncate = false",
     "kind = llama3, factor = 8.0, original_length = 256, low_freq_factor = "
     "1.0, high_freq_factor = 4.0",
 };
@@ -378,14 +386,31 @@ static const char *scores[] = {
     "s + 0.5 * sin(float(i + 3 * j)) * slope[h]",
 };
 
+/// The divisors of LongRope, one per frequency.
+static std::string drawLongRope(Random &random, int64_t frequencies) {
+  auto divisors = [&](int64_t low, int64_t high) {
+    std::string list;
+    for (int64_t k = 0; k < frequencies; ++k)
+      list += (k == 0 ? "" : ", ") + number(drawBetween(random, low, high)) +
+              "." + number(drawBetween(random, 0, 9));
+    return list;
+  };
+  std::string shorts = divisors(1, 3), longs = divisors(2, 20);
+  return "kind = longrope, factor = 4.0, original_length = 64, "
+         "short_factor = [" +
+         shorts + "], long_factor = [" + longs + "]";
+}
+
 static Rope drawRope(Random &random, int64_t width) {
   Rope rope;
   rope.style = drawOneIn(random, 2) ? "neox" : "interleaved";
   rope.width = width / 2 * 2;
   if (rope.width > 2 && drawOneIn(random, 3))
     rope.width = drawBetween(random, 1, rope.width / 2) * 2;
-  rope.scaling = drawFrom(random, ropeScalings);
-  rope.needsLength = rope.scaling.starts_with("kind = dynamic");
+  rope.scaling = drawOneIn(random, 6) ? drawLongRope(random, rope.width / 2)
+                                      : drawFrom(random, ropeScalings);
+  rope.needsLength = rope.scaling.starts_with("kind = dynamic") ||
+                     rope.scaling.starts_with("kind = longrope");
   rope.explicitPositions = drawOneIn(random, 4);
   return rope;
 }

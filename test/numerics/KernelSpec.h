@@ -44,7 +44,8 @@ struct Mask {
   bool seesBatch = false;  ///< other than through "len" and "keep"
 };
 
-/// RoPE, whose query offset is N - M, or the tokens already in the cache.
+/// RoPE, whose query offset is N - M, or the tokens already in the cache. The
+/// length of a scaling is that of the batch row, if it has one.
 struct Rope {
   std::string style;
   int64_t width;            ///< rotary_dim

@@ -183,10 +183,14 @@ def test_sinks_join_the_denominator(interpret):
     check(results, reference(q, k, v, mask=(j <= i) & (j > 0), sinks=sinks))
 
 
-def rotate(x, positions, rotary, base, interleaved):
+def frequencies(rotary, base):
+    return base ** -(torch.arange(0, rotary, 2, dtype=torch.float64) / rotary)
+
+
+def rotate(x, positions, inverse, interleaved=False):
     """The published formulation: x cos + rotate_half(x) sin."""
     x = torch.from_numpy(x)
-    inverse = base ** -(torch.arange(0, rotary, 2, dtype=torch.float64) / rotary)
+    rotary = 2 * len(inverse)
     angles = torch.as_tensor(positions, dtype=torch.float64)[:, None] * inverse
     turned, rest = x[..., :rotary], x[..., rotary:]
     if interleaved:
@@ -217,6 +221,61 @@ def test_norm_and_rope(interpret, style):
         ).numpy()
         for x, weight in zip((q, k), weights, strict=True)
     ]
-    turned_q = rotate(normed[0], torch.arange(7) + 2, 6, 100.0, style == "interleaved")
-    turned_k = rotate(normed[1], torch.arange(9), 6, 100.0, style == "interleaved")
+    inverse = frequencies(6, 100.0)
+    turned_q = rotate(normed[0], torch.arange(7) + 2, inverse, style == "interleaved")
+    turned_k = rotate(normed[1], torch.arange(9), inverse, style == "interleaved")
     check(results, reference(turned_q, turned_k, v, mask=j <= i + 2))
+
+
+def test_yarn_without_truncation(interpret):
+    """As OpenAI's published code for gpt-oss computes it."""
+    q, k, v = draw(10, d=64)
+    base, factor, length = 150000.0, 32.0, 4096
+    half = 32
+    low = half * math.log(length / (32.0 * 2 * math.pi)) / math.log(base)
+    high = half * math.log(length / (1.0 * 2 * math.pi)) / math.log(base)
+    assert 0 < low < high < half - 1 and low % 1 > 0.05 and high % 1 < 0.95
+    ramp = (torch.arange(half, dtype=torch.float64) - low) / (high - low)
+    kept = 1 - ramp.clamp(0, 1)
+    plain = frequencies(64, base)
+    inverse = plain / factor * (1 - kept) + plain * kept
+    concentration = 0.1 * math.log(factor) + 1.0
+    keys = (
+        f"rope: {{style: neox, base: {base}, scaling: {{type: yarn, factor: {factor}, "
+        f"original_length: {length}, beta_fast: 32, beta_slow: 1, truncate: false}}}}"
+    )
+    results = attend(interpret, q, k, v, keys)
+    turned = (rotate(x, torch.arange(x.shape[1]), inverse) * concentration for x in (q, k))
+    check(results, reference(*turned, v))
+
+
+def test_dynamic_scaling_with_a_cache(interpret):
+    """Keys keep the angles of the call that wrote them; each batch row has its own length."""
+    rng = np.random.default_rng(11)
+    heads, width, capacity, base, factor, original = 2, 6, 12, 100.0, 2.0, 4
+    keys = (
+        f"heads: {heads}\nhead_dim: {width}\nkv_cache: {{}}\nmask: causal(bottom_right)\n"
+        f"rope: {{style: neox, base: {base}, scaling: {{type: dynamic, factor: {factor}, "
+        f"original_length: {original}}}}}"
+    )
+    cache = [rng.standard_normal((2, capacity, heads, width)) for _ in range(2)]
+    for rows, past in ((3, [0, 2]), (2, [3, 5]), (1, [5, 7])):
+        q, k, v = (rng.standard_normal((2, rows, heads, width)) for _ in range(3))
+        shapes = [q.shape, (2, heads, rows), cache[0].shape, cache[1].shape]
+        arguments = [q, k, v, np.array(past), *shapes[:2], *cache]
+        o, lse, *written, sums = interpret(keys, arguments, shapes)
+        for b in range(2):
+            length = past[b] + rows
+            ratio = factor * max(length, original) / original - (factor - 1)
+            inverse = frequencies(width, base * ratio ** (width / (width - 2)))
+            row, positions = slice(b, b + 1), past[b] + torch.arange(rows)
+            cache[0][row, past[b] : length] = rotate(k[row], positions, inverse)
+            cache[1][row, past[b] : length] = v[row]
+            i, j = grid(rows, length)
+            expected = reference(
+                rotate(q[row], positions, inverse),
+                *(x[row, :length] for x in cache),
+                mask=j <= i + past[b],
+            )
+            check((o[row], lse[row], sums[row]), expected)
+        check(written, cache)

@@ -44,13 +44,14 @@ def Attn_RopeScalingAttr : AttrDef<Attn_Dialect, "RopeScaling"> {
   let summary = "scaling of the RoPE frequencies (rule P1)";
   let description = [{
     The published ways to stretch rotary positions, each with its own parameters;
-    a parameter that the kind does not use must be left at zero (or empty).
+    a parameter that the kind does not use must be left as it is by default: zero,
+    empty or true.
 
     | kind | parameters | source |
     |---|---|---|
     | linear | factor | position interpolation, arXiv 2306.15595 |
     | dynamic | factor, original_length | dynamic NTK: the base grows with the key length beyond original_length |
-    | yarn | factor, original_length, beta_fast, beta_slow, attention_factor (0: 0.1 ln(factor) + 1) | arXiv 2309.00071 |
+    | yarn | factor, original_length, beta_fast, beta_slow, truncate (the indices between which frequencies are blended are rounded to integers; true), attention_factor (0: 0.1 ln(factor) + 1) | arXiv 2309.00071 |
     | llama3 | factor, original_length, low_freq_factor, high_freq_factor | Llama 3.1 |
     | longrope | original_length, short_factor and long_factor (one per frequency), attention_factor (0: from factor) | arXiv 2402.13753 |
   }];
@@ -60,6 +61,7 @@ def Attn_RopeScalingAttr : AttrDef<Attn_Dialect, "RopeScaling"> {
     DefaultValuedParameter<"int64_t", "0">:$original_length,
     Attn_F64Parameter:$beta_fast,
     Attn_F64Parameter:$beta_slow,
+    DefaultValuedParameter<"bool", "true">:$truncate,
     Attn_F64Parameter:$low_freq_factor,
     Attn_F64Parameter:$high_freq_factor,
     Attn_F64Parameter:$attention_factor,

@@ -20,6 +20,30 @@ namespace {
 template <typename Op>
 struct DestinationModel
     : DstBufferizableOpInterfaceExternalModel<DestinationModel<Op>, Op> {
+  static constexpr bool isRowOp =
+      std::is_same_v<Op, RopeOp> || std::is_same_v<Op, RmsNormOp>;
+
+  /// What a row operation finds in its destination does not matter: it writes
+  /// every element.
+  bool bufferizesToMemoryRead(Operation *op, OpOperand &operand,
+                              const AnalysisState &) const {
+    return !isRowOp ||
+           !cast<DestinationStyleOpInterface>(op).isDpsInit(&operand);
+  }
+
+  /// Row operations may work in place: no element is read after it was written.
+  bool bufferizesToElementwiseAccess(Operation *op, const AnalysisState &,
+                                     ArrayRef<OpOperand *> operands) const {
+    if constexpr (isRowOp) {
+      auto rows = cast<Op>(op);
+      return llvm::all_of(operands, [&](OpOperand *operand) {
+        return operand == &rows.getInputMutable() ||
+               operand == &rows.getOutputMutable();
+      });
+    }
+    return false;
+  }
+
   LogicalResult bufferize(Operation *op, RewriterBase &rewriter,
                           const BufferizationOptions &options,
                           BufferizationState &state) const {

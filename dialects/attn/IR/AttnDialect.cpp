@@ -32,8 +32,9 @@ void AttnDialect::initialize() {
 LogicalResult RopeScalingAttr::verify(
     function_ref<InFlightDiagnostic()> emitError, RopeScalingKind kind,
     APFloat factor, int64_t originalLength, APFloat betaFast, APFloat betaSlow,
-    APFloat lowFreqFactor, APFloat highFreqFactor, APFloat attentionFactor,
-    DenseF64ArrayAttr shortFactor, DenseF64ArrayAttr longFactor) {
+    bool truncate, APFloat lowFreqFactor, APFloat highFreqFactor,
+    APFloat attentionFactor, DenseF64ArrayAttr shortFactor,
+    DenseF64ArrayAttr longFactor) {
   const APFloat zero(0.0), one(1.0);
   auto name = stringifyRopeScalingKind(kind);
   bool usesOriginal = kind != RopeScalingKind::Linear;
@@ -69,6 +70,7 @@ LogicalResult RopeScalingAttr::verify(
       {"original_length", originalLength != 0, usesOriginal},
       {"beta_fast", !betaFast.isZero(), isYarn},
       {"beta_slow", !betaSlow.isZero(), isYarn},
+      {"truncate = false", !truncate, isYarn},
       {"low_freq_factor", !lowFreqFactor.isZero(), isLlama3},
       {"high_freq_factor", !highFreqFactor.isZero(), isLlama3},
       {"attention_factor", !attentionFactor.isZero(), isYarn || usesTables}};

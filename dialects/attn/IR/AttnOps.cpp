@@ -9,6 +9,7 @@
 #include "dialects/attn/IR/AttnOps.h"
 #include "dialects/attn/Expr/Expr.h"
 #include "dialects/attn/IR/AttnSyntax.h"
+#include "dialects/attn/IR/Rope.h"
 
 #include "mlir/IR/AffineMap.h"
 #include "mlir/IR/OpImplementation.h"
@@ -461,15 +462,24 @@ LogicalResult RopeOp::verify() {
         "an offset needs an input [B, M, ..., D]; give positions "
         "(rule P1)");
   }
-  if (getOffset())
-    if (auto offset = dyn_cast<ShapedType>(getOffset().getType());
-        offset && (offset.getRank() != 1 ||
-                   !compatible(offset.getDimSize(0), type.getDimSize(0))))
+  auto perCallOrBatchRow = [&](Value value) {
+    auto perRow = dyn_cast<ShapedType>(value.getType());
+    return !perRow || (perRow.getRank() == 1 &&
+                       compatible(perRow.getDimSize(0), type.getDimSize(0)));
+  };
+  if (getOffset() && !perCallOrBatchRow(getOffset()))
+    return emitOpError(
+        "offset is one i64 or one integer per batch row (rule P1)");
+  if (getLength()) {
+    if (!perCallOrBatchRow(getLength()))
       return emitOpError(
-          "offset is one i64 or one integer per batch row (rule P1)");
+          "length is one i64 or one integer per batch row (rule P1)");
+    if (isa<ShapedType>(getLength().getType()) && type.getRank() < 3)
+      return emitOpError(
+          "a length per batch row needs an input [B, M, ..., D] (rule P1)");
+  }
   if (RopeScalingAttr scaling = getScalingAttr()) {
-    bool needsLength = scaling.getKind() == RopeScalingKind::Dynamic ||
-                       scaling.getKind() == RopeScalingKind::LongRope;
+    bool needsLength = ropeDependsOnLength(scaling);
     if (needsLength != bool(getLength()))
       return emitOpError() << stringifyRopeScalingKind(scaling.getKind())
                            << (needsLength ? " scaling needs"

@@ -135,12 +135,14 @@ def Attn_RopeOp : Attn_DestinationOp<"rope", [AttrSizedOperandSegments, Attn_Row
     leading dimensions, or `offset` ([B], first dimension; or one scalar i64) plus
     the row's index in dimension 1. Frequencies are base^(-2k/rotary_dim), changed
     by `scaling`; angles are computed in f64 and rotated in f32 (f64 for f64 data).
-    `length` (i64) is the key length that dynamic NTK and longrope look at.
+    `length` ([B], or one scalar i64) is the key length that dynamic NTK and
+    longrope look at: every row of a batch is rotated with its frequencies.
+    Input and output may be one tensor.
   }];
   let arguments = (ins
     Attn_FloatShaped:$input, Optional<Attn_IntShaped>:$positions,
     Optional<AnyTypeOf<[I64, Attn_IntShaped]>>:$offset,
-    Optional<I64>:$length, Attn_FloatShaped:$output,
+    Optional<AnyTypeOf<[I64, Attn_IntShaped]>>:$length, Attn_FloatShaped:$output,
     Attn_RopeStyleAttr:$style, F64Attr:$base, OptionalAttr<I64Attr>:$rotary_dim,
     OptionalAttr<Attn_RopeScalingAttr>:$scaling);
   let results = (outs Variadic<AnyRankedTensor>:$results);
@@ -148,7 +150,7 @@ def Attn_RopeOp : Attn_DestinationOp<"rope", [AttrSizedOperandSegments, Attn_Row
     `ins` `(` $input `:` type($input) `)`
     (`positions` `(` $positions^ `:` type($positions) `)`)?
     (`offset` `(` $offset^ `:` type($offset) `)`)?
-    (`length` `(` $length^ `)`)?
+    (`length` `(` $length^ `:` type($length) `)`)?
     `outs` `(` $output `:` type($output) `)` attr-dict (`->` type($results)^)?
   }];
   let extraClassDeclaration = [{
@@ -162,6 +164,7 @@ def Attn_RmsNormOp : Attn_DestinationOp<"rms_norm", [Attn_RowTiling]> {
   let description = [{
     y = x / sqrt(mean(x^2) + eps) * (weight + unit_offset), in f32 (f64 for f64
     data). Used on queries and keys (qk-norm) before RoPE. `weight` is [D].
+    Input and output may be one tensor.
     `unit_offset` adds one to the weight, as Gemma stores it.
   }];
   let arguments = (ins

@@ -234,10 +234,9 @@ static void rowTilePosition(Op op, OpBuilder &b, ArrayRef<OpFoldResult> offsets,
   resultSizes.push_back(dimOf(b, op.getLoc(), op.getInput(), rowLoops(op)));
 }
 
-/// The tile of a row operation: itself on slices of input and output, with
-/// other operands mapped by `mapping`.
+/// The tile of a row operation: itself on slices of input and output.
 template <typename Op>
-static TilingResult tileRows(Op op, OpBuilder &b, IRMapping mapping,
+static TilingResult tileRows(Op op, OpBuilder &b,
                              ArrayRef<OpFoldResult> offsets,
                              ArrayRef<OpFoldResult> sizes) {
   SmallVector<OpFoldResult> at, extent;
@@ -245,7 +244,7 @@ static TilingResult tileRows(Op op, OpBuilder &b, IRMapping mapping,
   Value input = slice(b, op.getLoc(), op.getInput(), at, extent);
   // An operation may work in place: one value, two slices.
   Value output = slice(b, op.getLoc(), op.getOutput(), at, extent);
-  Operation *tiled = b.clone(*op, mapping);
+  Operation *tiled = b.clone(*op);
   auto tiledOp = cast<Op>(tiled);
   tiledOp.getInputMutable().assign(input);
   tiledOp.getOutputMutable().assign(output);
@@ -296,46 +295,59 @@ FOVEA_ROW_TILING(RmsNormOp)
 FailureOr<TilingResult>
 RmsNormOp::getTiledImplementation(OpBuilder &b, ArrayRef<OpFoldResult> offsets,
                                   ArrayRef<OpFoldResult> sizes) {
-  return tileRows(*this, b, IRMapping(), offsets, sizes);
+  return tileRows(*this, b, offsets, sizes);
+}
+
+/// Where the rows of a tile at `offsets` start: the offset of the whole,
+/// further by the tile's first row. Null for position 0.
+static FailureOr<Value> tileOffset(RopeOp op, OpBuilder &b,
+                                   ArrayRef<OpFoldResult> offsets,
+                                   ArrayRef<OpFoldResult> sizes) {
+  Location loc = op.getLoc();
+  OpFoldResult row = offsets[1];
+  Value offset = op.getOffset();
+  bool perBatch = offset && isa<ShapedType>(offset.getType());
+  if (isConstantIntValue(row, 0))
+    return perBatch ? slice(b, loc, offset, offsets[0], sizes[0]) : offset;
+  if (perBatch) {
+    if (!isConstantIntValue(sizes[0], 1))
+      return op.emitOpError("with an offset per batch row, a tile must take "
+                            "all rows, or rows of one batch (rule P1)");
+    Value batch = getValueOrCreateConstantIndexOp(b, loc, offsets[0]);
+    offset = isa<RankedTensorType>(offset.getType())
+                 ? Value(tensor::ExtractOp::create(b, loc, offset, batch))
+                 : Value(memref::LoadOp::create(b, loc, offset, batch));
+    if (!offset.getType().isInteger(64))
+      offset = arith::ExtSIOp::create(b, loc, b.getI64Type(), offset);
+  }
+  Value start = arith::IndexCastOp::create(
+      b, loc, b.getI64Type(), getValueOrCreateConstantIndexOp(b, loc, row));
+  return offset ? Value(arith::AddIOp::create(b, loc, offset, start)) : start;
 }
 
 FailureOr<TilingResult>
 RopeOp::getTiledImplementation(OpBuilder &b, ArrayRef<OpFoldResult> offsets,
                                ArrayRef<OpFoldResult> sizes) {
-  Location loc = getLoc();
-  if (Value positions = getPositions()) {
+  Value positions = getPositions(), offset, length = getLength();
+  if (positions) {
     unsigned rank = cast<ShapedType>(positions.getType()).getRank();
-    IRMapping mapping;
-    mapping.map(positions, slice(b, loc, positions, offsets.take_front(rank),
-                                 sizes.take_front(rank)));
-    return tileRows(*this, b, mapping, offsets, sizes);
-  }
-
-  // The rows of a tile start at another position.
-  OpFoldResult row = offsets[1];
-  Value offset = getOffset(), base = offset;
-  bool perBatch = offset && isa<ShapedType>(offset.getType());
-  if (isConstantIntValue(row, 0)) {
-    if (perBatch)
-      base = slice(b, loc, offset, offsets[0], sizes[0]);
+    positions = slice(b, getLoc(), positions, offsets.take_front(rank),
+                      sizes.take_front(rank));
   } else {
-    if (perBatch) {
-      if (!isConstantIntValue(sizes[0], 1))
-        return emitOpError("with an offset per batch row, a tile must take "
-                           "all rows, or rows of one batch (rule P1)");
-      Value batch = getValueOrCreateConstantIndexOp(b, loc, offsets[0]);
-      base = isa<RankedTensorType>(offset.getType())
-                 ? Value(tensor::ExtractOp::create(b, loc, offset, batch))
-                 : Value(memref::LoadOp::create(b, loc, offset, batch));
-      if (!base.getType().isInteger(64))
-        base = arith::ExtSIOp::create(b, loc, b.getI64Type(), base);
-    }
-    Value start = arith::IndexCastOp::create(
-        b, loc, b.getI64Type(), getValueOrCreateConstantIndexOp(b, loc, row));
-    base = base ? arith::AddIOp::create(b, loc, base, start) : start;
+    FailureOr<Value> start = tileOffset(*this, b, offsets, sizes);
+    if (failed(start))
+      return failure();
+    offset = *start;
   }
-  TilingResult result = tileRows(*this, b, IRMapping(), offsets, sizes);
-  if (base)
-    cast<RopeOp>(result.tiledOps.front()).getOffsetMutable().assign(base);
+  if (length && isa<ShapedType>(length.getType()))
+    length = slice(b, getLoc(), length, offsets[0], sizes[0]);
+  TilingResult result = tileRows(*this, b, offsets, sizes);
+  auto tiled = cast<RopeOp>(result.tiledOps.front());
+  if (positions)
+    tiled.getPositionsMutable().assign(positions);
+  if (offset)
+    tiled.getOffsetMutable().assign(offset);
+  if (length)
+    tiled.getLengthMutable().assign(length);
   return result;
 }

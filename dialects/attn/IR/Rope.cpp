@@ -40,10 +40,14 @@ void scaleYarn(RopeFrequencies &f, RopeScalingAttr scaling, double base) {
     return width * std::log(original / (rotations * twoPi)) /
            (2.0 * std::log(base));
   };
-  double low = std::max(
-      std::floor(indexOf(scaling.getBetaFast().convertToDouble())), 0.0);
-  double high = std::min(
-      std::ceil(indexOf(scaling.getBetaSlow().convertToDouble())), width - 1.0);
+  double low = indexOf(scaling.getBetaFast().convertToDouble());
+  double high = indexOf(scaling.getBetaSlow().convertToDouble());
+  if (scaling.getTruncate()) {
+    low = std::floor(low);
+    high = std::ceil(high);
+  }
+  low = std::max(low, 0.0);
+  high = std::min(high, width - 1.0);
   if (low == high)
     high += 0.001;
   for (size_t k = 0; k < f.inverse.size(); ++k) {

@@ -37,6 +37,49 @@ func.func @kernel(%q: !x, %k: !x, %v: !x, %kc: !x, %vc: !x, %o: !x, %lse: tensor
   return %r#0, %r#1, %kn, %vn : !x, tensor<?x8x?xf32>, !x, !x
 }
 
+// Row operations work in place where the program says so, and their results may
+// take the buffer of a temporary that is dead after them.
+// CHECK-LABEL: func @in_place
+// CHECK-SAME: %[[X:[^:]*]]: memref<
+// CHECK-NOT: memref.alloc
+// CHECK: attn.rms_norm ins(%[[X]] : {{.*}}) outs(%[[X]] :
+// CHECK-NOT: memref.alloc
+// CHECK: attn.rope ins(%[[X]] : {{.*}}) outs(%[[X]] :
+// CHECK: return
+func.func @in_place(%x: !x) -> !x {
+  %n = attn.rms_norm ins(%x : !x) outs(%x : !x) {eps = 1.0e-6} -> !x
+  %r = attn.rope ins(%n : !x) outs(%x : !x) {style = #attn.rope_style<neox>, base = 1.0e4} -> !x
+  return %r : !x
+}
+
+// What is read afterwards is not overwritten; nor are slices that overlap.
+// CHECK-LABEL: func @not_in_place
+// CHECK-SAME: %[[X:[^:]*]]: memref<
+// CHECK: %[[TMP:.*]] = memref.alloc
+// CHECK: attn.rope ins(%[[X]] : {{.*}}) outs(%[[TMP]] :
+// CHECK: attn.rms_norm ins(%[[X]] : {{.*}}) outs(%[[X]] :
+func.func @not_in_place(%x: !x) -> (!x, !x) {
+  %r = attn.rope ins(%x : !x) outs(%x : !x) {style = #attn.rope_style<neox>, base = 1.0e4} -> !x
+  %n = attn.rms_norm ins(%x : !x) outs(%x : !x) {eps = 1.0e-6} -> !x
+  return %r, %n : !x, !x
+}
+
+!s = tensor<2x4x8x16xf32>
+// CHECK-LABEL: func @overlap
+// CHECK: %[[FROM:.*]] = memref.subview %{{.*}}[0, 1, 0, 0]
+// CHECK: %[[TMP:.*]] = memref.alloc
+// CHECK: memref.copy %[[FROM]], %[[TMP]]
+// CHECK: %[[TO:.*]] = memref.subview %{{.*}}[0, 0, 0, 0]
+// CHECK: attn.rope ins(%[[TMP]] : {{.*}}) outs(%[[TO]] :
+// CHECK: memref.copy %[[TO]]
+func.func @overlap(%x: tensor<2x5x8x16xf32>) -> tensor<2x5x8x16xf32> {
+  %a = tensor.extract_slice %x[0, 1, 0, 0] [2, 4, 8, 16] [1, 1, 1, 1] : tensor<2x5x8x16xf32> to !s
+  %b = tensor.extract_slice %x[0, 0, 0, 0] [2, 4, 8, 16] [1, 1, 1, 1] : tensor<2x5x8x16xf32> to !s
+  %r = attn.rope ins(%a : !s) outs(%b : !s) {style = #attn.rope_style<neox>, base = 1.0e4} -> !s
+  %y = tensor.insert_slice %r into %x[0, 0, 0, 0] [2, 4, 8, 16] [1, 1, 1, 1] : !s into tensor<2x5x8x16xf32>
+  return %y : tensor<2x5x8x16xf32>
+}
+
 // A region that is no text keeps reading its capture, as a memref.
 // CHECK-LABEL: func @region
 func.func @region(%q: !x, %o: !x, %t: tensor<?xi32>) -> !x {

@@ -77,12 +77,12 @@ func.func @rows(%x: tensor<?x?x8x16xf16>, %w: tensor<16xf32>, %cache: tensor<?x?
     {style = #attn.rope_style<interleaved>, base = 1.0e4, rotary_dim = 8,
      scaling = #attn.rope_scaling<kind = linear, factor = 2.0>} -> tensor<?x?x8x16xf16>
   // CHECK: attn.rope ins({{.*}}) offset(%{{.*}} : tensor<?xi64>) outs
-  // CHECK-SAME: #attn.rope_scaling<kind = yarn, factor = 3.200000e+01, original_length = 4096, beta_fast = 3.200000e+01, beta_slow = 1.000000e+00, attention_factor = 1.250000e+00>
+  // CHECK-SAME: #attn.rope_scaling<kind = yarn, factor = 3.200000e+01, original_length = 4096, beta_fast = 3.200000e+01, beta_slow = 1.000000e+00, truncate = false, attention_factor = 1.250000e+00>
   %4 = attn.rope ins(%3 : tensor<?x?x8x16xf16>) offset(%past : tensor<?xi64>)
     outs(%x : tensor<?x?x8x16xf16>)
     {style = #attn.rope_style<neox>, base = 1.0e4,
      scaling = #attn.rope_scaling<kind = yarn, factor = 32.0, original_length = 4096,
-       beta_fast = 32.0, beta_slow = 1.0, attention_factor = 1.25>} -> tensor<?x?x8x16xf16>
+       beta_fast = 32.0, beta_slow = 1.0, truncate = false, attention_factor = 1.25>} -> tensor<?x?x8x16xf16>
   // CHECK: attn.rope ins({{.*}}) offset(%{{.*}} : i64) outs
   // CHECK-SAME: #attn.rope_scaling<kind = llama3, factor = 8.000000e+00, original_length = 8192, low_freq_factor = 1.000000e+00, high_freq_factor = 4.000000e+00>
   %5 = attn.rope ins(%4 : tensor<?x?x8x16xf16>) offset(%n : i64)
@@ -90,15 +90,16 @@ func.func @rows(%x: tensor<?x?x8x16xf16>, %w: tensor<16xf32>, %cache: tensor<?x?
     {style = #attn.rope_style<neox>, base = 1.0e4,
      scaling = #attn.rope_scaling<kind = llama3, factor = 8.0, original_length = 8192,
        low_freq_factor = 1.0, high_freq_factor = 4.0>} -> tensor<?x?x8x16xf16>
-  // CHECK: attn.rope ins({{.*}}) length(%{{.*}}) outs
+  // CHECK: attn.rope ins({{.*}}) length(%{{.*}} : i64) outs
   // CHECK-SAME: #attn.rope_scaling<kind = dynamic, factor = 2.000000e+00, original_length = 2048>
-  %6 = attn.rope ins(%5 : tensor<?x?x8x16xf16>) length(%n) outs(%x : tensor<?x?x8x16xf16>)
+  %6 = attn.rope ins(%5 : tensor<?x?x8x16xf16>) length(%n : i64) outs(%x : tensor<?x?x8x16xf16>)
     {style = #attn.rope_style<neox>, base = 1.0e4,
      scaling = #attn.rope_scaling<kind = dynamic, factor = 2.0, original_length = 2048>}
     -> tensor<?x?x8x16xf16>
-  // CHECK: attn.rope ins({{.*}}) length(%{{.*}}) outs
+  // CHECK: attn.rope ins({{.*}}) length(%{{.*}} : tensor<?xi64>) outs
   // CHECK-SAME: rotary_dim = 4 : i64, scaling = #attn.rope_scaling<kind = longrope, original_length = 4096, short_factor = [1.000000e+00, 1.100000e+00], long_factor = [2.000000e+00, 3.000000e+00]>
-  %7 = attn.rope ins(%6 : tensor<?x?x8x16xf16>) length(%n) outs(%x : tensor<?x?x8x16xf16>)
+  %7 = attn.rope ins(%6 : tensor<?x?x8x16xf16>) length(%past : tensor<?xi64>)
+    outs(%x : tensor<?x?x8x16xf16>)
     {style = #attn.rope_style<neox>, base = 1.0e4, rotary_dim = 4,
      scaling = #attn.rope_scaling<kind = longrope, original_length = 4096,
        short_factor = [1.0, 1.1], long_factor = [2.0, 3.0]>} -> tensor<?x?x8x16xf16>

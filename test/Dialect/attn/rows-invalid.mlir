@@ -109,7 +109,7 @@ func.func @f(%x: memref<2x4x8x16xf32>, %y: memref<2x4x8x16xf32>) {
 // P1: linear scaling does not.
 func.func @f(%x: memref<2x4x8x16xf32>, %y: memref<2x4x8x16xf32>, %n: i64) {
   // expected-error@+1 {{linear scaling takes no length (rule P1)}}
-  attn.rope ins(%x : memref<2x4x8x16xf32>) length(%n) outs(%y : memref<2x4x8x16xf32>)
+  attn.rope ins(%x : memref<2x4x8x16xf32>) length(%n : i64) outs(%y : memref<2x4x8x16xf32>)
       {style = #attn.rope_style<neox>, base = 1.0e4, scaling = #attn.rope_scaling<kind = linear, factor = 2.0>}
   return
 }
@@ -119,8 +119,28 @@ func.func @f(%x: memref<2x4x8x16xf32>, %y: memref<2x4x8x16xf32>, %n: i64) {
 // P1: length without scaling.
 func.func @f(%x: memref<2x4x8x16xf32>, %y: memref<2x4x8x16xf32>, %n: i64) {
   // expected-error@+1 {{length is for dynamic and longrope scaling only (rule P1)}}
-  attn.rope ins(%x : memref<2x4x8x16xf32>) length(%n) outs(%y : memref<2x4x8x16xf32>)
+  attn.rope ins(%x : memref<2x4x8x16xf32>) length(%n : i64) outs(%y : memref<2x4x8x16xf32>)
       {style = #attn.rope_style<neox>, base = 1.0e4}
+  return
+}
+
+// -----
+
+// P1: shape of a length.
+func.func @f(%x: memref<2x4x8x16xf32>, %y: memref<2x4x8x16xf32>, %n: memref<2x4xi32>) {
+  // expected-error@+1 {{length is one i64 or one integer per batch row (rule P1)}}
+  attn.rope ins(%x : memref<2x4x8x16xf32>) length(%n : memref<2x4xi32>) outs(%y : memref<2x4x8x16xf32>)
+      {style = #attn.rope_style<neox>, base = 1.0e4, scaling = #attn.rope_scaling<kind = dynamic, factor = 2.0, original_length = 32>}
+  return
+}
+
+// -----
+
+// P1: rank for a length per batch row.
+func.func @f(%x: memref<4x16xf32>, %p: memref<4xi64>, %n: memref<4xi32>) {
+  // expected-error@+1 {{a length per batch row needs an input [B, M, ..., D] (rule P1)}}
+  attn.rope ins(%x : memref<4x16xf32>) positions(%p : memref<4xi64>) length(%n : memref<4xi32>) outs(%x : memref<4x16xf32>)
+      {style = #attn.rope_style<neox>, base = 1.0e4, scaling = #attn.rope_scaling<kind = dynamic, factor = 2.0, original_length = 32>}
   return
 }
 
@@ -129,7 +149,7 @@ func.func @f(%x: memref<2x4x8x16xf32>, %y: memref<2x4x8x16xf32>, %n: i64) {
 // P1: longrope's tables.
 func.func @f(%x: memref<2x4x8x16xf32>, %y: memref<2x4x8x16xf32>, %n: i64) {
   // expected-error@+1 {{longrope needs 8 factors, one per frequency (rule P1)}}
-  attn.rope ins(%x : memref<2x4x8x16xf32>) length(%n) outs(%y : memref<2x4x8x16xf32>)
+  attn.rope ins(%x : memref<2x4x8x16xf32>) length(%n : i64) outs(%y : memref<2x4x8x16xf32>)
       {style = #attn.rope_style<neox>, base = 1.0e4,
        scaling = #attn.rope_scaling<kind = longrope, original_length = 32,
          short_factor = [1.0], long_factor = [2.0]>}
@@ -183,6 +203,12 @@ module attributes {a = #attn.rope_scaling<kind = yarn, factor = 2.0, original_le
 // P1: parameters of another kind.
 // expected-error@+1 {{linear scaling takes no beta_fast (rule P1)}}
 module attributes {a = #attn.rope_scaling<kind = linear, factor = 2.0, beta_fast = 1.0>} {}
+
+// -----
+
+// P1: truncation is YaRN's.
+// expected-error@+1 {{linear scaling takes no truncate = false (rule P1)}}
+module attributes {a = #attn.rope_scaling<kind = linear, factor = 2.0, truncate = false>} {}
 
 // -----
 

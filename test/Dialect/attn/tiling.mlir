@@ -128,12 +128,20 @@ func.func @rows(%x: !x, %y: !x, %past: tensor<4xi64>, %positions: tensor<4x64xi3
   // CHECK: attn.rope ins(%{{.*}} : tensor<2x16x8x16xf32>) positions(%{{.*}} : tensor<2x16xi32>)
   %1 = attn.rope ins(%0 : !x) positions(%positions : tensor<4x64xi32>) outs(%y : !x)
     {style = #attn.rope_style<neox>, base = 10000.0, test = 1} -> !x
+  // A length per batch row goes with the rows of its batch, wherever they start.
+  // CHECK: scf.for %[[B:[a-z0-9]*]] =
+  // CHECK: scf.for %[[I:[a-z0-9]*]] =
+  // CHECK: %[[LENGTH:.*]] = tensor.extract_slice %{{.*}}[%[[B]]] [2] [1] : tensor<4xi64> to tensor<2xi64>
+  // CHECK: attn.rope ins(%{{.*}} : tensor<2x16x8x16xf32>) offset(%{{.*}} : i64) length(%[[LENGTH]] : tensor<2xi64>)
+  %3 = attn.rope ins(%1 : !x) length(%past : tensor<4xi64>) outs(%y : !x)
+    {style = #attn.rope_style<neox>, base = 10000.0, test = 3,
+     scaling = #attn.rope_scaling<kind = dynamic, factor = 2.0, original_length = 32>} -> !x
   // CHECK: scf.for %[[B:[a-z0-9]*]] =
   // CHECK: scf.for %[[I:[a-z0-9]*]] =
   // CHECK: %[[I64:.*]] = arith.index_cast %[[I]]
   // CHECK: %[[POS:.*]] = arith.addi %{{.*}}, %[[I64]]
   // CHECK: attn.rope ins(%{{.*}} : tensor<2x16x8x16xf32>) offset(%[[POS]] : i64)
-  %2 = attn.rope ins(%1 : !x) offset(%n : i64) outs(%y : !x)
+  %2 = attn.rope ins(%3 : !x) offset(%n : i64) outs(%y : !x)
     {style = #attn.rope_style<neox>, base = 10000.0, test = 2} -> !x
   return %0, %1, %2 : !x, !x, !x
 }
@@ -146,6 +154,10 @@ module attributes {transform.with_named_sequence} {
     %given = transform.structured.match ops{["attn.rope"]} attributes {test = 1} in %root
       : (!transform.any_op) -> !transform.any_op
     %b, %l1:2 = transform.structured.tile_using_for %given tile_sizes [2, 16]
+      : (!transform.any_op) -> (!transform.any_op, !transform.any_op, !transform.any_op)
+    %length = transform.structured.match ops{["attn.rope"]} attributes {test = 3} in %root
+      : (!transform.any_op) -> !transform.any_op
+    %d, %l3:2 = transform.structured.tile_using_for %length tile_sizes [2, 16]
       : (!transform.any_op) -> (!transform.any_op, !transform.any_op, !transform.any_op)
     %one = transform.structured.match ops{["attn.rope"]} attributes {test = 2} in %root
       : (!transform.any_op) -> !transform.any_op

@@ -20,18 +20,21 @@ struct Rope {
   int64_t width = 16, rotary = 16;
   bool neox = true, inPlace = false;
   double base = 10000;
-  std::string scaling = ""; // the attribute's body
-  int64_t length = -1;      // of keys, if the scaling depends on it
-  int64_t inner = 1;        // strides of the last dimension
+  std::string scaling = "";  // the attribute's body
+  int64_t length = -1;       // of keys, if the scaling depends on it
+  bool lengthPerRow = false; // batch row 1 has twice that
+  int64_t inner = 1;         // strides of the last dimension
   int64_t vectorBits = 256;
 };
 
-/// The op on %x, %y (and %p, %o, %n as `operands` says).
+/// The op on %x, %y (and %p, %o, %n, %l as `operands` and the length say).
 std::string ropeText(const Rope &rope, const std::string &type,
                      const std::string &operands) {
   return "attn.rope ins(%x : " + type + ") " + operands +
-         (rope.length >= 0 ? " length(%n)" : "") + " outs(" +
-         (rope.inPlace ? "%x" : "%y") + " : " + type +
+         (rope.length < 0     ? ""
+          : rope.lengthPerRow ? " length(%l : memref<?xi32>)"
+                              : " length(%n : i64)") +
+         " outs(" + (rope.inPlace ? "%x" : "%y") + " : " + type +
          ") {style = #attn.rope_style<" + (rope.neox ? "neox" : "interleaved") +
          ">, base = " + std::to_string(rope.base) +
          " : f64, rotary_dim = " + std::to_string(rope.rotary) + " : i64" +
@@ -135,7 +138,8 @@ template <typename T> void testWhole(const Rope &rope, From from) {
                             "offset(%b : memref<?xi32>)",
                             "positions(%p : memref<?x?xi32>)"};
   Jit jit("func.func @rope(%x: " + type + ", %y: " + type +
-          ", %o: i64, %b: memref<?xi32>, %p: memref<?x?xi32>, %n: i64) "
+          ", %o: i64, %b: memref<?xi32>, %p: memref<?x?xi32>, %n: i64, "
+          "%l: memref<?xi32>) "
           "attributes {llvm.emit_c_interface} {\n" +
           ropeText(rope, type, operands[int(from)]));
   std::array<int64_t, 4> sizes = {batch, rows, heads, rope.width};
@@ -147,13 +151,20 @@ template <typename T> void testWhole(const Rope &rope, From from) {
   Strided<T, 4> before = x;
   int64_t offset = 12345;
   std::vector<int32_t> offsets = {77, 100000},
-                       positions = {5, 5, 900, 0, -1, 6};
+                       positions = {5, 5, 900, 0, -1, 6},
+                       lengths = {int32_t(rope.length),
+                                  int32_t(2 * rope.length)};
   auto offsetRef = memref(offsets.data(), batch);
   auto positionRef = memref(positions.data(), batch, rows, rows);
-  jit.call("rope", &x, &y, offset, &offsetRef, &positionRef, rope.length);
+  auto lengthRef = memref(lengths.data(), batch);
+  jit.call("rope", &x, &y, offset, &offsetRef, &positionRef, rope.length,
+           &lengthRef);
   Strided<T, 4> &result = rope.inPlace ? x : y;
-  auto frequencies = frequenciesOf(rope);
-  for (int64_t b = 0; b < batch; ++b)
+  for (int64_t b = 0; b < batch; ++b) {
+    Rope row = rope;
+    if (rope.lengthPerRow)
+      row.length = lengths[b];
+    auto frequencies = frequenciesOf(row);
     for (int64_t i = 0; i < rows; ++i)
       for (int64_t h = 0; h < heads; ++h) {
         int64_t position = from == From::Index    ? i
@@ -166,6 +177,7 @@ template <typename T> void testWhole(const Rope &rope, From from) {
             [&](int64_t d) { return double(before[{b, i, h, d}]); },
             [&](int64_t d) { return double(result[{b, i, h, d}]); });
       }
+  }
   result.expectCanaries();
 }
 
@@ -230,6 +242,18 @@ TEST(Rope, Scalings) {
   }
   testWhole<float>(ropes.back(), From::Offset);
   testWhole<double>(ropes[ropes.size() - 2], From::Offset);
+}
+
+TEST(Rope, LengthPerBatchRow) {
+  for (const char *scaling :
+       {"kind = dynamic, factor = 4.0, original_length = 128",
+        "kind = longrope, factor = 4.0, original_length = 128, "
+        "short_factor = [1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5], "
+        "long_factor = [2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0]"})
+    for (int64_t length : {64, 65, 200})
+      for (From from : {From::BatchOffset, From::Positions})
+        testWhole<double>(
+            {.scaling = scaling, .length = length, .lengthPerRow = true}, from);
 }
 
 TEST(Rope, OneFrequencyWithDynamicScaling) {

@@ -235,6 +235,34 @@ TEST_F(BuildModuleTest, CacheAppendsAndMasksByItsLength) { // K1, K3
   EXPECT_NEAR(results[2].at({1, 3, 0, 1}), std::sin(3.0), 1e-7);
 }
 
+// Each batch row has the frequencies of its own length past[b] + M; what the
+// cache holds stays as it was rotated.
+TEST_F(BuildModuleTest, LengthOfScalingWithACache) { // P1, K3
+  func::FuncOp function = build(
+      tiny + "kv_cache: {}\nrope: {style: neox, scaling: {type: longrope, "
+             "original_length: 3, short_factor: [1], long_factor: [4], "
+             "attention_factor: 1}}\nmask: j == 0 or j == 2\n");
+  Tensor cache = make({2, 4, 1, 2}, std::vector<double>(16, 0.0),
+                      Float32Type::get(&context));
+  cache.at({0, 0, 0, 0}) = cache.at({1, 0, 0, 0}) = 1.0;
+  // Lengths 3, which is short, and 4, which is long; queries at 2 and 3.
+  SmallVector<Tensor> results =
+      run(function,
+          {make({2, 1, 1, 2}, {1, 0, 1, 0}), make({2, 1, 1, 2}, {1, 0, 1, 0}),
+           zeros({2, 1, 1, 2}), make({2}, {2, 3}, i32()), zeros({2, 1, 1, 2}),
+           zeros({2, 1, 1}), cache, cache});
+  ASSERT_EQ(results.size(), 4u);
+  EXPECT_NEAR(results[2].at({0, 2, 0, 0}), std::cos(2.0), 1e-7);
+  EXPECT_NEAR(results[2].at({1, 3, 0, 0}), std::cos(3.0 / 4.0), 1e-7);
+  EXPECT_EQ(results[2].at({1, 0, 0, 0}), 1.0);
+  // Row 0 attends to the old key 0 and to itself; row 1 to keys 0 and 2, of
+  // which the second is zero.
+  EXPECT_NEAR(results[1].data[0], std::log(std::exp(std::cos(2.0)) + M_E),
+              1e-7);
+  EXPECT_NEAR(results[1].data[1], std::log(std::exp(std::cos(0.75)) + 1.0),
+              1e-7);
+}
+
 TEST_F(BuildModuleTest, ScoreSinksAndLengths) {
   func::FuncOp function = build(tiny + "sinks: true\ninputs: {len: i32[B]}\n"
                                        "score: s + j\nmask: j < len[b]\n");

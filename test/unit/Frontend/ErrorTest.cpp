@@ -186,6 +186,8 @@ TEST(ErrorTest, Rope) {
        "5:30: error: linear scaling needs factor (rule P1)");
   rope("scaling: {type: linear, factor: 2, beta_fast: 3}",
        "5:67: error: linear scaling takes no beta_fast (rule P1)");
+  rope("scaling: {type: linear, factor: 2, truncate: false}",
+       "5:66: error: linear scaling takes no truncate (rule P1)");
   rope("scaling: {type: yarn, factor: 2, original_length: 9, beta_fast: 1}",
        "5:30: error: beta_fast must be greater than beta_slow (rule P1)");
   rope("scaling: {type: llama3, factor: 2, original_length: 9, "
@@ -237,12 +239,6 @@ TEST(ErrorTest, Cache) {
   expectErrorBelow(cache + "kv_len: 5\n",
                    "6:9: error: with kv_cache the key length is past[b] + M "
                    "and is never fixed; leave kv_len out (rule K1)");
-  expectErrorBelow(cache + "rope: {style: neox, scaling: {type: dynamic, "
-                           "factor: 2, original_length: 10}}\n",
-                   "6:37: error: the frequencies of dynamic change with the "
-                   "key length, but keys in the cache stay as they were "
-                   "rotated; rotate outside, or use another scaling (rules "
-                   "P1, K3)");
   expectErrorBelow(cache + "rope: {style: neox}\nmask: causal(top_left)\n",
                    "7:7: error: with kv_cache, new tokens follow those of the "
                    "past: use causal(bottom_right) (rules M3, K3)");

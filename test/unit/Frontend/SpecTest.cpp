@@ -138,6 +138,10 @@ TEST(SpecTest, RopeScalings) {
   EXPECT_EQ(yarn.betaFast, 32.0);
   EXPECT_EQ(yarn.betaSlow, 1.0);
   EXPECT_EQ(yarn.attentionFactor, 0.0);
+  EXPECT_TRUE(yarn.truncate);
+  EXPECT_FALSE(
+      scaling("type: yarn, factor: 2, original_length: 100, truncate: false")
+          .truncate);
   auto llama3 = scaling("type: llama3, factor: 8, original_length: 100, "
                         "low_freq_factor: 1, high_freq_factor: 4");
   EXPECT_EQ(llama3.highFreqFactor, 4.0);

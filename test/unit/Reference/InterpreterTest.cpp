@@ -311,7 +311,7 @@ TEST_F(InterpreterTest, RopePositionsPerRowAndMagnitude) { // P1
         -> tensor<2x1x1x2xf32> {
       %e = tensor.empty() : tensor<2x1x1x2xf32>
       %r = attn.rope ins(%x : tensor<2x1x1x2xf32>) positions(%p : tensor<2x1xi32>)
-        length(%n) outs(%e : tensor<2x1x1x2xf32>)
+        length(%n : i64) outs(%e : tensor<2x1x1x2xf32>)
         {base = 100.0 : f64, style = #attn.rope_style<neox>,
          scaling = #attn.rope_scaling<kind = longrope, original_length = 10,
            attention_factor = 2.0, short_factor = [1.0],
@@ -324,6 +324,30 @@ TEST_F(InterpreterTest, RopePositionsPerRowAndMagnitude) { // P1
   std::vector<double> expected = {2, 0, 2 * std::cos(2.0), 2 * std::sin(2.0)};
   ASSERT_EQ(data(result).size(), 4u);
   for (int d = 0; d < 4; ++d)
+    EXPECT_NEAR(data(result)[d], expected[d], 1e-14) << d;
+}
+
+TEST_F(InterpreterTest, RopeLengthPerBatchRow) { // P1
+  Interpretation result = run(
+      R"(
+    func.func @f(%x: tensor<3x1x1x2xf32>, %p: tensor<3xi64>, %n: tensor<3xi32>)
+        -> tensor<3x1x1x2xf32> {
+      %r = attn.rope ins(%x : tensor<3x1x1x2xf32>) offset(%p : tensor<3xi64>)
+        length(%n : tensor<3xi32>) outs(%x : tensor<3x1x1x2xf32>)
+        {base = 100.0 : f64, style = #attn.rope_style<neox>,
+         scaling = #attn.rope_scaling<kind = longrope, original_length = 10,
+           attention_factor = 1.0, short_factor = [1.0],
+           long_factor = [5.0]>}
+        -> tensor<3x1x1x2xf32>
+      return %r : tensor<3x1x1x2xf32>
+    })",
+      {make({3, 1, 1, 2}, {1, 0, 1, 0, 1, 0}),
+       make({3}, {1, 2, 3}, IntegerType::get(&context, 64)),
+       make({3}, {10, 11, -5}, IntegerType::get(&context, 32))});
+  std::vector<double> expected = {std::cos(1.0), std::sin(1.0), std::cos(0.4),
+                                  std::sin(0.4), std::cos(3.0), std::sin(3.0)};
+  ASSERT_EQ(data(result).size(), 6u);
+  for (int d = 0; d < 6; ++d)
     EXPECT_NEAR(data(result)[d], expected[d], 1e-14) << d;
 }
 

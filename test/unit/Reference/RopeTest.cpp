@@ -23,6 +23,7 @@ protected:
   struct Scaling {
     double factor = 0, betaFast = 0, betaSlow = 0, low = 0, high = 0,
            attention = 0;
+    bool truncate = true;
     int64_t original = 0;
     std::vector<double> shortFactor = {}, longFactor = {};
   };
@@ -33,9 +34,9 @@ protected:
       shorts = DenseF64ArrayAttr::get(&context, s.shortFactor);
       longs = DenseF64ArrayAttr::get(&context, s.longFactor);
     }
-    return RopeScalingAttr::get(&context, kind, F(s.factor), s.original,
-                                F(s.betaFast), F(s.betaSlow), F(s.low),
-                                F(s.high), F(s.attention), shorts, longs);
+    return RopeScalingAttr::get(
+        &context, kind, F(s.factor), s.original, F(s.betaFast), F(s.betaSlow),
+        s.truncate, F(s.low), F(s.high), F(s.attention), shorts, longs);
   }
   MLIRContext context;
 };
@@ -97,6 +98,31 @@ TEST_F(RopeTest, YarnRampsBetweenItsTwoRotations) {
                                                        .attention = 1.5,
                                                        .original = 4096});
   EXPECT_EQ(computeRopeFrequencies(64, 10000.0, given).magnitude, 1.5);
+}
+
+TEST_F(RopeTest, YarnWithoutTruncationRampsBetweenFractions) {
+  // Base e^8, 16 elements: frequency e^-k for k < 8, which turns n times over
+  // length L at k = ln(L / (2 pi n)). With L = 2000 the ramp is from
+  // ln(2000 / (32 * 2 pi)) = 2.2973 to ln(2000 / (2 pi)) = 5.7630.
+  Scaling s = {.factor = 4,
+               .betaFast = 32,
+               .betaSlow = 1,
+               .truncate = false,
+               .original = 2000};
+  RopeFrequencies f =
+      computeRopeFrequencies(16, std::exp(8.0), make(RopeScalingKind::Yarn, s));
+  double low = std::log(2000 / (64 * std::numbers::pi)),
+         high = std::log(2000 / (2 * std::numbers::pi));
+  EXPECT_NEAR(low, 2.2973, 1e-4);
+  EXPECT_NEAR(high, 5.7630, 1e-4);
+  for (int k = 0; k < 8; ++k) {
+    double ramp = k <= 2 ? 0 : k >= 6 ? 1 : (k - low) / (high - low);
+    EXPECT_NEAR(f.inverse[k], std::exp(-k) * (1 - ramp * 0.75), 1e-15) << k;
+  }
+  // Rounded, it is from 2 to 6.
+  s.truncate = true;
+  f = computeRopeFrequencies(16, std::exp(8.0), make(RopeScalingKind::Yarn, s));
+  EXPECT_NEAR(f.inverse[3], std::exp(-3) * (1 - 0.25 * 0.75), 1e-15);
 }
 
 TEST_F(RopeTest, Llama3BlendsByWavelength) {
