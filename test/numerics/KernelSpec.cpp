@@ -371,6 +371,7 @@ static const char *ropeScalings[] = {
     "",
     "kind = linear, factor = 4.0",
     "kind = dynamic, factor = 4.0, original_length = 64",
+    "kind = dynamic, factor = 2.0, original_length = 150",
     "kind = yarn, factor = 8.0, original_length = 128, beta_fast = 32.0, "
     "beta_slow = 1.0",
     "kind = yarn, factor = 8.0, original_length = 128, beta_fast = 32.0, "
