@@ -10,9 +10,11 @@
 //
 // Cosines and sines stay in registers, so no scratch memory is needed: where
 // each row has its own position (a tile [L, D]), a vector of frequencies is
-// taken through all rows and its cosines are computed anew only when the
-// position changes, as folded rows of one query share it; elsewhere they serve
-// all heads of a position.
+// taken through all rows. Folded rows of one query share a position and its
+// cosines. The next position is reached, in f64, by a turn of one frequency,
+// which is far less work than a cosine and a sine; what rounding adds on the
+// way is below 2^-43 (see maxSteps), so f64 data take the angle each time.
+// Elsewhere the cosines of a position serve all its heads.
 
 #include "compiler/CPU/Passes.h"
 #include "compiler/CPU/Rows.h"
@@ -35,7 +37,15 @@ namespace fovea {
 #include "compiler/CPU/Passes.h.inc"
 } // namespace fovea
 
+/// Turns by one position before the angle is taken again, at the multiples of
+/// this: each turn adds at most 3 roundings of 2^-53.
+static constexpr int64_t maxSteps = 256;
+
 namespace {
+
+bool isDynamic(RopeScalingAttr scaling) {
+  return scaling && scaling.getKind() == RopeScalingKind::Dynamic;
+}
 
 /// The constants that `op` needs, as rows of one table:
 ///   no scaling, linear, yarn, llama3: the frequencies;
@@ -43,6 +53,8 @@ namespace {
 ///   dynamic: the frequencies up to the original length L, then the exponents e
 ///     that make them f * ratio^e, with
 ///     ratio = factor * max(length, L) / L - (factor - 1).
+/// Behind rows that are frequencies as they are come their cosines, then their
+/// sines.
 DenseElementsAttr makeTable(RopeOp op, double &magnitude) {
   RopeScalingAttr scaling = op.getScalingAttr();
   auto compute = [&](int64_t length) {
@@ -60,6 +72,13 @@ DenseElementsAttr makeTable(RopeOp op, double &magnitude) {
     else
       for (int64_t k = 0; k < frequencies; ++k)
         values.push_back(k == 0 ? 0.0 : -double(k) / double(frequencies - 1));
+  }
+  if (!isDynamic(scaling)) {
+    SmallVector<double> angles = values;
+    for (double angle : angles)
+      values.push_back(std::cos(angle));
+    for (double angle : angles)
+      values.push_back(std::sin(angle));
   }
   Builder b(op.getContext());
   auto type = RankedTensorType::get(
@@ -109,6 +128,9 @@ private:
   Value emitPosition(ValueRange row);
   Value emitFrequencies(Value offset, int64_t lanes);
   Pair emitRotation(Value position, Value inverse);
+  Pair emitNextRotation(Value position, Value last, Pair rotation,
+                        Value inverse, Pair turn);
+  Pair rounded(Pair rotation);
   void emitRowsOfOnePosition(ValueRange outer);
   void emitRowsWithPositions(ValueRange outer);
   void emitRotatedRow(ValueRange row, Value offset, int64_t lanes,
@@ -210,7 +232,7 @@ Value RopeEmitter::emitFrequencies(Value offset, int64_t lanes) {
   return math.mul(inverse, growth);
 }
 
-/// (cosine, sine) of position * inverse, times the attention factor.
+/// (cosine, sine) of position * inverse in f64, times the attention factor.
 RopeEmitter::Pair RopeEmitter::emitRotation(Value position, Value inverse) {
   FloatBuilder math(b, b.getLoc(), inverse.getType());
   Value p = arith::SIToFPOp::create(b, b.getF64Type(), position);
@@ -218,20 +240,54 @@ RopeEmitter::Pair RopeEmitter::emitRotation(Value position, Value inverse) {
     p = vector::BroadcastOp::create(b, inverse.getType(), p);
   Value angle = math.mul(p, inverse);
   auto finish = [&](Value value) {
-    if (magnitude != 1.0)
-      value = math.mul(value, math.constant(magnitude));
-    return convertFloat(b, b.getLoc(), value, compute);
+    return magnitude == 1.0 ? value : math.mul(value, math.constant(magnitude));
   };
   Value cosine = math::CosOp::create(b, angle);
   Value sine = math::SinOp::create(b, angle);
   return {finish(cosine), finish(sine)};
 }
 
+/// The same, from the `rotation` at position `last`.
+RopeEmitter::Pair RopeEmitter::emitNextRotation(Value position, Value last,
+                                                Pair rotation, Value inverse,
+                                                Pair turn) {
+  auto compare = [&](arith::CmpIPredicate predicate, Value x, Value y) {
+    return arith::CmpIOp::create(b, predicate, x, y).getResult();
+  };
+  Value isNext = compare(arith::CmpIPredicate::eq, position,
+                         arith::AddIOp::create(b, last, i64(1)));
+  Value phase = arith::AndIOp::create(b, position, i64(maxSteps - 1));
+  Value mayStep = arith::AndIOp::create(
+      b, isNext, compare(arith::CmpIPredicate::ne, phase, i64(0)));
+  auto branch = scf::IfOp::create(
+      b, TypeRange{inverse.getType(), inverse.getType()}, mayStep,
+      /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(b);
+  auto yield = [&](Pair result) {
+    scf::YieldOp::create(b, ValueRange{result.first, result.second});
+  };
+  b.setInsertionPointToStart(branch.thenBlock());
+  FloatBuilder math(b, b.getLoc(), inverse.getType());
+  auto [cosine, sine] = rotation;
+  yield({math.fma(cosine, turn.first, math.neg(math.mul(sine, turn.second))),
+         math.fma(sine, turn.first, math.mul(cosine, turn.second))});
+  b.setInsertionPointToStart(branch.elseBlock());
+  yield(emitRotation(position, inverse));
+  return {branch.getResult(0), branch.getResult(1)};
+}
+
+/// In the type that rows are rotated in.
+RopeEmitter::Pair RopeEmitter::rounded(Pair rotation) {
+  return {convertFloat(b, b.getLoc(), rotation.first, compute),
+          convertFloat(b, b.getLoc(), rotation.second, compute)};
+}
+
 /// All rows below the indices `outer`, which fix the position.
 void RopeEmitter::emitRowsOfOnePosition(ValueRange outer) {
   Value position = emitPosition(outer);
   forEachVector(b, frequencies, lanes, [&](Value offset, int64_t lanes) {
-    Pair rotation = emitRotation(position, emitFrequencies(offset, lanes));
+    Pair rotation =
+        rounded(emitRotation(position, emitFrequencies(offset, lanes)));
     forEachRow(b, input, outer.size(), rank - 1, [&](ValueRange inner) {
       SmallVector<Value> row(outer);
       llvm::append_range(row, inner);
@@ -243,9 +299,19 @@ void RopeEmitter::emitRowsOfOnePosition(ValueRange outer) {
 /// All rows below the indices `outer`, each with its own position.
 void RopeEmitter::emitRowsWithPositions(ValueRange outer) {
   Value rows = b.createOrFold<memref::DimOp>(input, rank - 2);
+  bool mayStep = !compute.isF64() && !isDynamic(op.getScalingAttr());
+  int64_t tables = memrefOf(table).getDimSize(0) / 3;
   forEachVector(b, frequencies, lanes, [&](Value offset, int64_t lanes) {
     Value inverse = emitFrequencies(offset, lanes);
-    FloatBuilder math(b, b.getLoc(), getLaneType(compute, lanes));
+    FloatBuilder math(b, b.getLoc(), inverse.getType());
+    Pair turn;
+    if (mayStep) {
+      auto load = [&](int64_t row) {
+        return loadConverted(b, b.getLoc(), inverse.getType(), table,
+                             {plus(tableRow, row), offset});
+      };
+      turn = {load(tables), load(2 * tables)};
+    }
     // What position 0 would give is the start of the loop.
     SmallVector<Value> start = {i64(0), math.constant(magnitude),
                                 math.constant(0.0)};
@@ -256,6 +322,7 @@ void RopeEmitter::emitRowsWithPositions(ValueRange outer) {
     ValueRange last = loop.getRegionIterArgs();
     SmallVector<Value> row = at(outer, loop.getInductionVar());
     Value position = emitPosition(row);
+    Pair before = {last[1], last[2]};
     Value moved =
         arith::CmpIOp::create(b, arith::CmpIPredicate::ne, position, last[0]);
     auto branch = scf::IfOp::create(b, last.drop_front().getTypes(), moved,
@@ -263,13 +330,15 @@ void RopeEmitter::emitRowsWithPositions(ValueRange outer) {
     {
       OpBuilder::InsertionGuard guard(b);
       b.setInsertionPointToStart(branch.thenBlock());
-      Pair rotation = emitRotation(position, inverse);
+      Pair rotation =
+          mayStep ? emitNextRotation(position, last[0], before, inverse, turn)
+                  : emitRotation(position, inverse);
       scf::YieldOp::create(b, ValueRange{rotation.first, rotation.second});
       b.setInsertionPointToStart(branch.elseBlock());
       scf::YieldOp::create(b, last.drop_front());
     }
     Pair rotation = {branch.getResult(0), branch.getResult(1)};
-    emitRotatedRow(row, offset, lanes, rotation);
+    emitRotatedRow(row, offset, lanes, rounded(rotation));
     scf::YieldOp::create(b,
                          ValueRange{position, rotation.first, rotation.second});
   });

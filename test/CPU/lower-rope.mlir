@@ -15,17 +15,31 @@ func.func @unchanged(%x: f32) -> f32 {
 
 // -----
 
-// One table for both; the cosine is computed when the position changes, and carried
-// otherwise. Angles are f64 (P1).
-// CHECK: memref.global "private" constant @[[$TABLE:.*]] : memref<1x8xf64>
+// One table for both: frequencies, their cosines and sines. A row keeps the cosines of
+// the one before if its position is the same, turns them once if it is the next, and
+// computes them otherwise. Angles are f64 (P1).
+// CHECK: memref.global "private" constant @[[$TABLE:.*]] : memref<3x8xf64>
 // CHECK-NOT: memref.global
 // CHECK-LABEL: func @tile
 // CHECK: %[[T:.*]] = memref.get_global @[[$TABLE]]
-// CHECK: %[[F:.*]] = vector.load %[[T]]
+// CHECK: %[[F:.*]] = vector.load %[[T]][%c0, %c0]
+// CHECK: %[[COS:.*]] = vector.load %[[T]][%c1, %c0]
+// CHECK: %[[SIN:.*]] = vector.load %[[T]][%c2, %c0]
 // CHECK: scf.for {{.*}} iter_args(%[[LAST:.*]] = %c0_i64, %[[C0:.*]] = %{{.*}}, %[[S0:.*]] = %{{.*}})
 // CHECK:   %[[P:.*]] = memref.load %arg1
 // CHECK:   %[[MOVED:.*]] = arith.cmpi ne, %[[P]], %[[LAST]]
 // CHECK:   %[[CS:.*]]:2 = scf.if %[[MOVED]]
+// CHECK:     %[[NEXT:.*]] = arith.addi %[[LAST]], %c1_i64
+// CHECK:     %[[ISNEXT:.*]] = arith.cmpi eq, %[[P]], %[[NEXT]]
+// CHECK:     %[[PHASE:.*]] = arith.andi %[[P]], %c255_i64
+// CHECK:     %[[WITHIN:.*]] = arith.cmpi ne, %[[PHASE]], %c0_i64
+// CHECK:     %[[STEP:.*]] = arith.andi %[[ISNEXT]], %[[WITHIN]]
+// CHECK:     scf.if %[[STEP]]
+// CHECK:       %[[SS:.*]] = arith.mulf %[[S0]], %[[SIN]]
+// CHECK:       %[[NSS:.*]] = arith.negf %[[SS]]
+// CHECK:       math.fma %[[C0]], %[[COS]], %[[NSS]] : vector<8xf64>
+// CHECK:       %[[CST:.*]] = arith.mulf %[[C0]], %[[SIN]]
+// CHECK:       math.fma %[[S0]], %[[COS]], %[[CST]] : vector<8xf64>
 // CHECK:     %[[PF:.*]] = arith.sitofp %[[P]] : i64 to f64
 // CHECK:     %[[PV:.*]] = vector.broadcast %[[PF]]
 // CHECK:     %[[ANGLE:.*]] = arith.mulf %[[PV]], %[[F]] : vector<8xf64>
@@ -34,8 +48,11 @@ func.func @unchanged(%x: f32) -> f32 {
 // CHECK:   else
 // CHECK:     scf.yield %[[C0]], %[[S0]]
 // CHECK:   scf.yield %[[P]], %[[CS]]#0, %[[CS]]#1
-// The second one reads the same table.
+// The second one reads the same table, and takes the angle at every new position.
 // CHECK: vector.load %[[T]]
+// CHECK: scf.if
+// CHECK-NOT: scf.if
+// CHECK: math.cos
 func.func @tile(%x: memref<16x16xf32>, %positions: memref<16xi64>, %y: memref<16x16xf64>) {
   attn.rope ins(%x : memref<16x16xf32>) positions(%positions : memref<16xi64>)
     outs(%x : memref<16x16xf32>) {style = #attn.rope_style<neox>, base = 10000.0}
@@ -70,12 +87,17 @@ func.func @whole(%x: memref<?x?x4x20xbf16>, %past: memref<?xi32>, %y: memref<?x?
 
 // -----
 
-// The table holds the frequencies of the short and of the long factors.
-// CHECK: memref.global {{.*}} : memref<2x2xf64>
+// The table holds the frequencies of the short and of the long factors, and their
+// cosines and sines behind them.
+// CHECK: memref.global {{.*}} : memref<6x2xf64>
 // CHECK-LABEL: func @longrope
 // CHECK: %[[LONG:.*]] = arith.cmpi sgt, %arg2, %c128_i64
 // CHECK: %[[ROW:.*]] = arith.select %[[LONG]], %c1, %c0
 // CHECK: vector.load %{{.*}}[%[[ROW]], %c0]
+// CHECK: %[[COS:.*]] = arith.addi %[[ROW]], %c2
+// CHECK: vector.load %{{.*}}[%[[COS]], %c0]
+// CHECK: %[[SIN:.*]] = arith.addi %[[ROW]], %c4
+// CHECK: vector.load %{{.*}}[%[[SIN]], %c0]
 func.func @longrope(%x: memref<16x4xf32>, %positions: memref<16xi64>, %length: i64) {
   attn.rope ins(%x : memref<16x4xf32>) positions(%positions : memref<16xi64>) length(%length : i64)
     outs(%x : memref<16x4xf32>) {style = #attn.rope_style<neox>, base = 10000.0,

@@ -25,6 +25,8 @@ struct Rope {
   bool lengthPerRow = false; // batch row 1 has twice that
   int64_t inner = 1;         // strides of the last dimension
   int64_t vectorBits = 256;
+  std::vector<int64_t> positions = {
+      0, 0, 7, 7, 7, 0, 1, 131072, 131072, 999983, 1000000, -3, 4096, 4096, 0};
 };
 
 /// The op on %x, %y (and %p, %o, %n, %l as `operands` and the length say).
@@ -93,8 +95,7 @@ double uniform() {
 
 /// The tile form: x [L, D], positions [L].
 template <typename T> void testTile(const Rope &rope) {
-  const std::vector<int64_t> positions = {
-      0, 0, 7, 7, 7, 0, 1, 131072, 131072, 999983, 1000000, -3, 4096, 4096, 0};
+  const std::vector<int64_t> &positions = rope.positions;
   int64_t lanes = positions.size();
   SCOPED_TRACE(testing::Message()
                << typeName<T>() << " width " << rope.width << " rotary "
@@ -201,6 +202,29 @@ TEST(Rope, WidthsAndStrides) {
     testTile<float>({.width = 3, .rotary = 2, .neox = neox});
     testTile<float>({.width = 37, .rotary = 20, .neox = neox, .inPlace = true});
     testTile<float>({.width = 20, .rotary = 12, .neox = neox, .inner = 2});
+  }
+}
+
+// Cosines go from one position to the next, also over many rows, with repeated
+// positions and up to where the angle is taken again.
+TEST(Rope, RunsOfPositions) {
+  std::vector<int64_t> run;
+  for (int64_t from : {-300, 130900, 5})
+    for (int64_t p = 0; p < 600; ++p)
+      run.insert(run.end(), p % 7 == 0 ? 2 : 1, from + p);
+  std::vector<std::string> scalings = {
+      "", "kind = dynamic, factor = 4.0, original_length = 128",
+      "kind = longrope, factor = 4.0, original_length = 128, "
+      "short_factor = [1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5], "
+      "long_factor = [2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0]"};
+  for (const std::string &scaling : scalings) {
+    Rope rope = {.scaling = scaling, .positions = run};
+    if (!scaling.empty())
+      rope.length = 1000;
+    testTile<float>(rope);
+    rope.vectorBits = 512;
+    testTile<_Float16>(rope);
+    testTile<double>(rope);
   }
 }
 
