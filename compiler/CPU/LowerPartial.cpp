@@ -65,7 +65,7 @@ private:
   void emitColumnGroup(int64_t group, Value column, Value first, Value count,
                        ValueRange alpha);
   Values accumulateColumns(int64_t group, Value column, Value first,
-                           Value count, Values sums, bool readMaskedAsZero);
+                           Value count, bool readMaskedAsZero);
   Value anyNotFinite(ValueRange values);
 
   // Mask and score regions.
@@ -300,13 +300,7 @@ void Kernel::emitPV(Value first, Value count, ValueRange alpha) {
 void Kernel::emitColumnGroup(int64_t group, Value column, Value first,
                              Value count, ValueRange alpha) {
   Value acc = get(op.getAcc());
-  Values accColumns, start;
-  for (int64_t u = 0; u < group; ++u) {
-    accColumns.push_back(add(column, index(u)));
-    for (int64_t part = 0; part < parts; ++part)
-      start.push_back(math.mul(load(acc, {accColumns[u]}, part), alpha[part]));
-  }
-  Values sums = accumulateColumns(group, column, first, count, start, false);
+  Values sums = accumulateColumns(group, column, first, count, false);
   if (!op.getMask().empty()) {
     // Rule M1: 0 * NaN or 0 * Inf of a masked key may be in the sums. That
     // shows in them, and only then is the group done again without reading
@@ -317,20 +311,25 @@ void Kernel::emitColumnGroup(int64_t group, Value column, Value first,
     b.setInsertionPointToStart(redo.elseBlock());
     scf::YieldOp::create(b, loc, sums);
     b.setInsertionPointToStart(redo.thenBlock());
-    Values again = accumulateColumns(group, column, first, count, start, true);
+    Values again = accumulateColumns(group, column, first, count, true);
     scf::YieldOp::create(b, loc, again);
     b.setInsertionPointAfter(redo);
     sums = llvm::to_vector_of<Value>(redo.getResults());
   }
-  for (int64_t u = 0; u < group; ++u)
+  for (int64_t u = 0; u < group; ++u) {
+    Values at = {add(column, index(u))};
     for (int64_t part = 0; part < parts; ++part)
-      store(sums[u * parts + part], acc, {accColumns[u]}, part);
+      store(math.fma(load(acc, at, part), alpha[part], sums[u * parts + part]),
+            acc, at, part);
+  }
 }
 
+/// The block's sums of their own: added to acc at the end, they are rounded to
+/// the block's magnitude, not to that of all keys before it.
 Values Kernel::accumulateColumns(int64_t group, Value column, Value first,
-                                 Value count, Values sums,
-                                 bool readMaskedAsZero) {
+                                 Value count, bool readMaskedAsZero) {
   Value value = get(op.getValue());
+  Values sums(group * parts, math.constant(0.0));
   auto step = [&](Value row, Values &sums) {
     Value key = add(first, row);
     Values p, attended;

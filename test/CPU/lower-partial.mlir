@@ -31,6 +31,10 @@ func.func @unchanged(%x: f32) -> f32 {
 // CHECK-COUNT-48: math.fma
 // CHECK: scf.yield
 // CHECK: vector.store %{{.*}}, %[[S]]
+// PV: acc is read when the block's own sums are done.
+// CHECK: %[[OLD:.*]] = vector.load %[[ACC:.*]][{{.*}}] : memref<32x16xf32>
+// CHECK-NEXT: %[[NEW:.*]] = math.fma %[[OLD]], %{{[0-9]+}}, %{{[0-9]+}}#0
+// CHECK-NEXT: vector.store %[[NEW]], %[[ACC]][
 // CHECK: return
 // CHECK-LABEL: func @full(
 // CHECK-NEXT: %[[K:.*]] = memref.cast %arg1
