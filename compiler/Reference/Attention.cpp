@@ -88,6 +88,7 @@ public:
   bool attends() {
     return !mask || mask->run(ArrayRef(arguments).drop_front()).integer;
   }
+  bool hasScore() const { return score.has_value(); }
   double rescore(double s) {
     if (!score)
       return s;
@@ -109,6 +110,34 @@ double dot(const double *x, int64_t xStride, const double *y, int64_t yStride,
   return result;
 }
 
+double square(double x) { return x * x; }
+
+/// The magnitude of the roundings in a score before the maximum is subtracted:
+/// r_j of ErrorBound.h but for that.
+double roundingsOfScore(const double *q, int64_t qStride, const double *k,
+                        int64_t kStride, int64_t count, double scale,
+                        PairRules &rules) {
+  double sum = 0.0, chain = 0.0, qSquares = 0.0, kSquares = 0.0;
+  for (int64_t d = 0; d < count; ++d) {
+    double x = q[d * qStride], y = k[d * kStride];
+    sum += x * y;
+    chain += square(sum);
+    qSquares += square(x);
+    kSquares += square(y);
+  }
+  double s = scale * sum;
+  double r =
+      std::sqrt(square(scale) * (chain + qSquares * kSquares) + square(s));
+  if (!rules.hasScore())
+    return r;
+  // The score expression's slope, over a step that is long for f64 and short
+  // for the expression.
+  double step = 0x1p-20 * std::max(r, 0x1p-100);
+  double slope =
+      std::abs(rules.rescore(s + step) - rules.rescore(s - step)) / (2 * step);
+  return slope * r + std::abs(s) + std::abs(rules.rescore(s));
+}
+
 enum Loop : unsigned { LoopB, LoopG, LoopR, LoopM, LoopN, LoopD, LoopE };
 
 } // namespace
@@ -118,7 +147,7 @@ llvm::Error fovea::reference::errorOf(Operation *op, const Twine &message) {
 }
 
 llvm::Expected<AttentionResult> fovea::reference::interpretAttention(
-    attn::AttentionOp op, const Environment &env, bool absoluteSums) {
+    attn::AttentionOp op, const Environment &env, AttentionMode mode) {
   const Tensor &q = env.tensor(op.getQuery()), &k = env.tensor(op.getKey()),
                &v = env.tensor(op.getValue());
   const Tensor *lengths = env.tensorOrNull(op.getLengths());
@@ -126,12 +155,17 @@ llvm::Expected<AttentionResult> fovea::reference::interpretAttention(
   AttentionResult result;
   result.o = Tensor::filled(env.tensor(op.getOutput()).shape, q.elementType, 0);
   result.o.elementType = env.tensor(op.getOutput()).elementType;
-  if (absoluteSums)
-    result.absoluteSums =
-        Tensor::filled(result.o.shape, Float64Type::get(op.getContext()), 0.0);
   if (op.hasLse())
     result.lse = Tensor::filled(env.tensor(op.getLse()).shape,
                                 env.tensor(op.getLse()).elementType, 0.0);
+  bool errorSums = mode == AttentionMode::ErrorSums;
+  Type f64 = Float64Type::get(op.getContext());
+  if (errorSums) {
+    result.absoluteSums = Tensor::filled(result.o.shape, f64, 0.0);
+    result.scoreSums = result.absoluteSums;
+    if (result.lse)
+      result.lseScoreSums = Tensor::filled(result.lse->shape, f64, 0.0);
+  }
 
   SmallVector<AffineMap> maps = op.getMaps();
   int64_t batches = extentAlong(maps[0], q, LoopB);
@@ -180,9 +214,12 @@ llvm::Expected<AttentionResult> fovea::reference::interpretAttention(
     rules->set(argument, extent);
   rules->set(attn::ArgD, width);
 
+  if (mode == AttentionMode::Attending)
+    result.attending = Tensor::filled({batches, kvHeads, keys}, f64, 0.0);
+
   double scale = op.getScaleOrDefault();
   std::vector<int64_t> attended;
-  std::vector<double> scores;
+  std::vector<double> scores, roundings;
   for (int64_t b = 0; b < batches; ++b) {
     // The keys of this batch row, counted in the whole problem (K1).
     int64_t rowKeys = extents[4];
@@ -201,30 +238,42 @@ llvm::Expected<AttentionResult> fovea::reference::interpretAttention(
                               r * qs[LoopR] + i * qs[LoopM];
         attended.clear();
         scores.clear();
+        roundings.clear();
         double max = sinks ? sinks->data[h] : negativeInfinity;
         for (int64_t j = 0; j < keys && origin[3] + j < rowKeys; ++j) {
           rules->set(attn::ArgJ, origin[3] + j);
           if (!rules->attends())
             continue;
+          if (result.attending) {
+            ++result.attending->at({b, g, j});
+            continue;
+          }
           const double *key =
               k.data.data() + b * ks[LoopB] + g * ks[LoopG] + j * ks[LoopN];
           double s = rules->rescore(
               scale * dot(query, qs[LoopD], key, ks[LoopD], width));
           attended.push_back(j);
           scores.push_back(s);
+          if (errorSums)
+            roundings.push_back(roundingsOfScore(
+                query, qs[LoopD], key, ks[LoopD], width, scale, *rules));
           max = std::max(max, s);
         }
 
         // Softmax (M2): an empty row, or one of -inf alone, subtracts nothing.
         double shift = max == negativeInfinity ? 0.0 : max;
+        for (auto [s, rounding] : llvm::zip(scores, roundings))
+          rounding = std::hypot(rounding, s - shift);
         double sum = sinks ? std::exp(sinks->data[h] - shift) : 0.0;
         for (double &s : scores) {
           s = std::exp(s - shift); // from here on: the weight
           sum += s;
         }
-        if (result.lse)
-          result.lse->data[b * ls[LoopB] + g * ls[LoopG] + r * ls[LoopR] +
-                           i * ls[LoopM]] = shift + std::log(sum);
+        int64_t lse = 0;
+        if (result.lse) {
+          lse = b * ls[LoopB] + g * ls[LoopG] + r * ls[LoopR] + i * ls[LoopM];
+          result.lse->data[lse] = shift + std::log(sum);
+        }
         if (sum == 0.0)
           continue; // O = 0
         int64_t out =
@@ -236,9 +285,28 @@ llvm::Expected<AttentionResult> fovea::reference::interpretAttention(
           for (int64_t e = 0; e < valueWidth; ++e) {
             double x = value[e * vs[LoopE]];
             result.o.data[out + e * os[LoopE]] += p * x;
-            if (absoluteSums)
+            if (errorSums)
               result.absoluteSums->data[out + e * os[LoopE]] += p * std::abs(x);
           }
+        }
+        if (!errorSums)
+          continue;
+        result.keys =
+            std::max(result.keys, static_cast<int64_t>(attended.size()));
+        for (auto [j, weight, rounding] :
+             llvm::zip_equal(attended, scores, roundings)) {
+          if (weight == 0.0)
+            continue; // that of a score of -inf is no number
+          double error = weight / sum * rounding;
+          const double *value =
+              v.data.data() + b * vs[LoopB] + g * vs[LoopG] + j * vs[LoopN];
+          for (int64_t e = 0; e < valueWidth; ++e) {
+            int64_t at = out + e * os[LoopE];
+            result.scoreSums->data[at] +=
+                error * std::abs(value[e * vs[LoopE]] - result.o.data[at]);
+          }
+          if (result.lse)
+            result.lseScoreSums->data[lse] += error;
         }
       }
     }

@@ -37,14 +37,22 @@ private:
   llvm::DenseMap<mlir::Value, std::shared_ptr<const RuntimeValue>> values;
 };
 
+/// What is wanted of an attention: its results, or with them what their error
+/// bounds are made of, or only who attends to what.
+enum class AttentionMode { Results, ErrorSums, Attending };
+
 struct AttentionResult {
   Tensor o;
   std::optional<Tensor> lse;
-  std::optional<Tensor> absoluteSums;
+  /// See Interpretation; with ErrorSums.
+  std::optional<Tensor> absoluteSums, scoreSums, lseScoreSums;
+  int64_t keys = 0;
+  /// See countAttending; with Attending.
+  std::optional<Tensor> attending;
 };
 llvm::Expected<AttentionResult> interpretAttention(attn::AttentionOp op,
                                                    const Environment &env,
-                                                   bool absoluteSums);
+                                                   AttentionMode mode);
 
 /// acc, max and sum.
 llvm::Expected<llvm::SmallVector<Tensor>>

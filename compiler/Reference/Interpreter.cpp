@@ -59,10 +59,13 @@ struct Merge {
 
 class Interpreter {
 public:
-  explicit Interpreter(const InterpretOptions &options) : options(options) {}
+  Interpreter(const InterpretOptions &options, AttentionMode mode)
+      : options(options), mode(mode) {}
 
   llvm::Expected<Interpretation> run(func::FuncOp function,
                                      ArrayRef<RuntimeValue> arguments);
+
+  SmallVector<Tensor> attending; // by attention, in order
 
 private:
   using Values = SmallVector<RuntimeValue>;
@@ -97,8 +100,13 @@ private:
   llvm::Error scalar(Operation *op);
 
   const InterpretOptions &options;
+  AttentionMode mode;
   Environment env;
-  llvm::DenseMap<mlir::Value, Tensor> absoluteSums; // by attention output
+  // By result of the operation.
+  llvm::DenseMap<mlir::Value, Tensor> absoluteSums, scoreSums, appended;
+  int64_t keys = 0; // the most that a row attends to
+  llvm::DenseMap<mlir::Value, const Tensor *> written;
+  llvm::DenseMap<mlir::Value, Tensor> overridden; // by what was written
   SmallVector<int64_t> genericIndex; // of the linalg.generic being run
 };
 
@@ -149,17 +157,32 @@ Interpreter::run(func::FuncOp function, ArrayRef<RuntimeValue> arguments) {
     if (llvm::Error error = checkArgument(type, arguments[number], number))
       return error;
   Block &body = function.getBody().front();
+  OperandRange returned = body.getTerminator()->getOperands();
+  for (auto [value, tensor] : llvm::zip(returned, options.written))
+    if (tensor)
+      written[value] = tensor;
   llvm::Expected<Values> results = runBlock(body, Values(arguments));
   if (!results)
     return results.takeError();
   Interpretation interpretation;
   interpretation.results = std::move(*results);
-  if (options.absoluteSums)
-    for (mlir::Value returned : body.getTerminator()->getOperands()) {
-      auto it = absoluteSums.find(returned);
-      interpretation.absoluteSums.push_back(
-          it == absoluteSums.end() ? std::nullopt : std::optional(it->second));
+  for (auto [value, result] : llvm::zip_equal(returned, interpretation.results))
+    if (auto it = overridden.find(value); it != overridden.end())
+      result = it->second;
+  if (!options.errorSums)
+    return interpretation;
+  auto collect = [&](const llvm::DenseMap<mlir::Value, Tensor> &tensors,
+                     SmallVector<std::optional<Tensor>> &collected) {
+    for (mlir::Value value : returned) {
+      auto it = tensors.find(value);
+      collected.push_back(it == tensors.end() ? std::nullopt
+                                              : std::optional(it->second));
     }
+  };
+  interpretation.keys = keys;
+  collect(absoluteSums, interpretation.absoluteSums);
+  collect(scoreSums, interpretation.scoreSums);
+  collect(appended, interpretation.appended);
   return interpretation;
 }
 
@@ -221,15 +244,21 @@ llvm::Error Interpreter::runOp(Operation *op) {
 //===----------------------------------------------------------------------===//
 
 llvm::Error Interpreter::attention(attn::AttentionOp op) {
-  llvm::Expected<AttentionResult> result =
-      interpretAttention(op, env, options.absoluteSums);
+  llvm::Expected<AttentionResult> result = interpretAttention(op, env, mode);
   if (!result)
     return result.takeError();
+  if (result->attending)
+    attending.push_back(std::move(*result->attending));
   env.set(op.getResult(0), std::move(result->o));
   if (result->lse)
     env.set(op.getResult(1), std::move(*result->lse));
-  if (result->absoluteSums)
+  keys = std::max(keys, result->keys);
+  if (result->absoluteSums) {
     absoluteSums[op.getResult(0)] = std::move(*result->absoluteSums);
+    scoreSums[op.getResult(0)] = std::move(*result->scoreSums);
+  }
+  if (result->lseScoreSums)
+    scoreSums[op.getResult(1)] = std::move(*result->lseScoreSums);
   return llvm::Error::success();
 }
 
@@ -336,12 +365,31 @@ llvm::Error Interpreter::append(attn::AppendOp op) {
           ArrayRef(cache.shape).drop_front(2))
     return errorOf(op, "input and cache may differ in dimension 1 only "
                        "(rule K3)");
-  forEachIndex(input.shape, [&](ArrayRef<int64_t> from) {
-    SmallVector<int64_t> to(from);
-    to[1] += static_cast<int64_t>(past.data[from[0]]);
-    if (to[1] >= 0 && to[1] < cache.shape[1])
-      cache.at(to) = roundTo(cache.elementType, input.at(from));
+  Tensor scales = Tensor::filled(cache.shape, input.elementType, -1.0);
+  int64_t width = input.shape.back();
+  forEachIndex(ArrayRef(input.shape).drop_back(), [&](ArrayRef<int64_t> row) {
+    SmallVector<int64_t> from(row), to(row);
+    from.push_back(0);
+    to.push_back(0);
+    to[1] += static_cast<int64_t>(past.data[row[0]]);
+    if (to[1] < 0 || to[1] >= cache.shape[1] || width == 0)
+      return;
+    const double *x = &input.data[input.offset(from)];
+    double *y = &cache.data[cache.offset(to)];
+    double largest = 0.0;
+    for (int64_t d = 0; d < width; ++d) {
+      y[d] = roundTo(cache.elementType, x[d]);
+      largest = std::max(largest, std::abs(x[d]));
+    }
+    std::fill_n(&scales.data[scales.offset(to)], width, largest);
   });
+  appended[op->getResult(0)] = std::move(scales);
+  if (const Tensor *given = written.lookup(op->getResult(0))) {
+    if (given->shape != cache.shape)
+      return errorOf(op, "what was written must have the cache's shape");
+    overridden[op->getResult(0)] = std::move(cache);
+    cache = *given;
+  }
   env.set(op->getResult(0), std::move(cache));
   return llvm::Error::success();
 }
@@ -590,5 +638,18 @@ llvm::Expected<Interpretation>
 fovea::reference::interpret(func::FuncOp function,
                             ArrayRef<RuntimeValue> arguments,
                             const InterpretOptions &options) {
-  return Interpreter(options).run(function, arguments);
+  return Interpreter(options, options.errorSums ? AttentionMode::ErrorSums
+                                                : AttentionMode::Results)
+      .run(function, arguments);
+}
+
+llvm::Expected<SmallVector<Tensor>>
+fovea::reference::countAttending(func::FuncOp function,
+                                 ArrayRef<RuntimeValue> arguments) {
+  InterpretOptions options;
+  Interpreter interpreter(options, AttentionMode::Attending);
+  llvm::Expected<Interpretation> result = interpreter.run(function, arguments);
+  if (!result)
+    return result.takeError();
+  return std::move(interpreter.attending);
 }

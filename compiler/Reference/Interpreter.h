@@ -23,8 +23,15 @@ namespace fovea::reference {
 using RuntimeValue = std::variant<Tensor, int64_t, double>;
 
 struct InterpretOptions {
-  /// Also compute Interpretation::absoluteSums.
-  bool absoluteSums = false;
+  /// Also compute what error bounds are made of (ErrorBound.h):
+  /// absoluteSums, scoreSums and appended of the Interpretation.
+  bool errorSums = false;
+  /// By result of the function (empty, or null in places: none): what a kernel
+  /// wrote where attn.append makes this result. The function still returns what
+  /// the reference appends; but what reads it reads the tensor given here. A
+  /// row within a rounding of a tie may be rounded either way, and attention is
+  /// then judged by the cache that it found.
+  llvm::ArrayRef<const Tensor *> written = {};
 };
 
 struct Interpretation {
@@ -33,9 +40,17 @@ struct Interpretation {
   /// because later calls, and the attention of this one, read it from there.
   llvm::SmallVector<RuntimeValue> results;
   /// For each result that is the output O of an attn.attention: the tensor of
-  /// sum_j p_j |v_j|, of the shape of O, in which the error bounds of
-  /// docs/testing.md are stated. Empty unless asked for.
+  /// sum_j p_j |v_j|, of the shape of O. Empty unless asked for.
   llvm::SmallVector<std::optional<Tensor>> absoluteSums;
+  /// For O: sum_j p_j r_j |v_j - o|, where r_j is the magnitude of the
+  /// roundings that make score j; for LSE: sum_j p_j r_j. Empty unless asked
+  /// for.
+  llvm::SmallVector<std::optional<Tensor>> scoreSums;
+  /// For each result that attn.append makes: of an element that it wrote, the
+  /// largest magnitude of the row; -1 elsewhere. Empty unless asked for.
+  llvm::SmallVector<std::optional<Tensor>> appended;
+  /// The most keys that a row attends to. 0 unless asked for.
+  int64_t keys = 0;
 };
 
 /// Runs `function` on its arguments, which must have the ranks and static
@@ -44,6 +59,13 @@ struct Interpretation {
 llvm::Expected<Interpretation> interpret(mlir::func::FuncOp function,
                                          llvm::ArrayRef<RuntimeValue> arguments,
                                          const InterpretOptions &options = {});
+
+/// For each attn.attention of the function, in order, by batch row, kv head and
+/// key: how many rows of that head's group attend to the key. No O is computed,
+/// so what attention's results go into must not matter to another's mask.
+llvm::Expected<llvm::SmallVector<Tensor>>
+countAttending(mlir::func::FuncOp function,
+               llvm::ArrayRef<RuntimeValue> arguments);
 
 } // namespace fovea::reference
 

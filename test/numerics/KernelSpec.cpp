@@ -41,15 +41,14 @@ std::vector<Argument> KernelSpec::getArguments() const {
     return argument;
   };
   std::vector<Argument> result = {tensor("q", "M", heads, width)};
-  if (!appended) {
-    std::string rows = cache ? "M" : "N";
-    result.push_back(tensor("k", rows, kvHeads, width));
-    result.push_back(tensor("v", rows, kvHeads, valueWidth));
-  }
+  std::string rows = cache ? "M" : "N";
+  result.push_back(tensor("k", rows, kvHeads, width));
+  result.push_back(tensor("v", rows, kvHeads, valueWidth));
   if (cache) {
-    auto role = appended ? Argument::Input : Argument::InOut;
-    result.push_back(as(tensor("k_cache", "C", kvHeads, width), role));
-    result.push_back(as(tensor("v_cache", "C", kvHeads, valueWidth), role));
+    for (auto [name, elements] :
+         {std::pair("k_cache", width), std::pair("v_cache", valueWidth)})
+      result.push_back(
+          as(tensor(name, "C", kvHeads, elements), Argument::InOut));
     result.push_back({"past", {"B"}, "i32"});
   }
   if (norm) {
@@ -274,18 +273,15 @@ std::string Writer::write() {
     line("  linalg.yield %z : i32");
     line("} -> tensor<?xi32>");
   }
-  std::string q = rowOps("q", /*isQuery=*/true), k = "%" + keys,
-              v = spec.cache ? "%v_cache" : "%v";
-  if (!spec.appended)
-    k = rowOps("k", /*isQuery=*/false);
-  bool appends = spec.cache && !spec.appended;
-  if (appends) {
+  std::string q = rowOps("q", /*isQuery=*/true),
+              k = rowOps("k", /*isQuery=*/false), v = "%v";
+  if (spec.cache) {
     k = append(k, "k");
     v = append("%v", "v");
   }
   attention(q, k, v);
   std::string returned, types;
-  if (appends) {
+  if (spec.cache) {
     returned = k + ", " + v + ", ";
     types = typeOf("k_cache") + ", " + typeOf("v_cache") + ", ";
   }

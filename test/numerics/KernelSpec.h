@@ -70,9 +70,7 @@ struct KernelSpec {
   bool lengths = false, sinks = false, lse = false, norm = false;
   bool headsFirst = false; ///< tensors are [B, H, M, D] in the program
   std::optional<Rope> rope;
-  /// New keys and values go to a cache first. Without `appended` the call does
-  /// that; with it the same attention finds them there.
-  bool cache = false, appended = false;
+  bool cache = false; ///< new keys and values go to a cache first
 
   std::vector<Argument> getArguments() const;
   std::vector<std::string> getSymbols() const;

@@ -88,8 +88,8 @@ int main(int argc, char **argv) {
   SmallVector<RuntimeValue> arguments;
   for (auto [index, type] : llvm::enumerate(kernel.getArgumentTypes()))
     arguments.push_back(readArgument(type, argv[3 + index]));
-  reference::Interpretation result = exitOnError(
-      reference::interpret(kernel, arguments, {.absoluteSums = true}));
+  reference::Interpretation result =
+      exitOnError(reference::interpret(kernel, arguments, {.errorSums = true}));
   std::string prefix = argv[2];
   for (auto [index, value] : llvm::enumerate(result.results)) {
     write(prefix + "." + std::to_string(index), std::get<Tensor>(value));

@@ -4,13 +4,15 @@
 
 // fovea check: the compiled kernel against the f64 reference on drawn calls.
 // Every tensor lies between guard pages; what no element covers is NaN and must
-// stay as it is; some keys hold NaN, which must reach no row that does not
-// attend to them (rule M1); a second run on other threads must give the same
-// bits (rule D1).
+// stay as it is; keys that no row attends to hold NaN, and in some cases a few
+// others, which must reach no row that does not attend to them (rule M1); a
+// second run on other threads must give the same bits (rule D1).
 
 #include "tools/fovea/Commands.h"
 #include "tools/fovea/Comparison.h"
 #include "tools/fovea/Compilation.h"
+
+#include "dialects/attn/IR/AttnOps.h"
 
 #include "fovea/kernel_abi.h"
 
@@ -78,7 +80,8 @@ public:
     for (const TensorArg &arg : kernel.args)
       if (Error error = drawTensor(arg))
         return std::move(error);
-    poisonKeys();
+    if (Error error = poisonKeys())
+      return std::move(error);
     result.threads = random.between(1, 4);
     describe();
     return std::move(result);
@@ -218,54 +221,63 @@ private:
     return Error::success();
   }
 
-  /// NaN in some keys and their values: in a cache, in all that are not filled.
-  void poisonKeys() {
-    const TensorArg *k = kernel.findArg("k"), *v = kernel.findArg("v");
-    if (kernel.findArg("k_cache")) {
-      poisonCaches();
-    } else if (k && v && random.oneIn(3)) {
-      int64_t keys = extentOf(k->dims[1]);
-      if (!keys)
+  /// NaN in the keys that no row of their kv head's group attends to, and in
+  /// some cases in a few that some rows attend to and others do not.
+  Error poisonKeys() {
+    attn::AttentionOp op;
+    int64_t count = 0;
+    compilation.function().walk([&](attn::AttentionOp found) {
+      op = found;
+      ++count;
+    });
+    bool isCache = kernel.findArg("k_cache");
+    const TensorArg *k = kernel.findArg(isCache ? "k_cache" : "k"),
+                    *v = kernel.findArg(isCache ? "v_cache" : "v");
+    if (count != 1 || !kernel.findArg("q") || !k || !v)
+      return Error::success();
+    SmallVector<const HostTensor *> tensors;
+    for (HostTensor &tensor : result.tensors)
+      tensors.push_back(&tensor);
+    auto arguments = readArguments(compilation, tensors, result.params);
+    if (!arguments)
+      return arguments.takeError();
+    auto attending =
+        reference::countAttending(compilation.function(), *arguments);
+    if (!attending)
+      return attending.takeError();
+    bool hurts = random.oneIn(3);
+    const reference::Tensor &counts = attending->front();
+    int64_t rows = op.getGroupSize();
+    for (auto [index, dim] : llvm::zip_equal(op.getMaps()[0].getResults(),
+                                             kernel.findArg("q")->dims))
+      if (index.isFunctionOfDim(3))
+        rows *= extentOf(dim);
+    reference::forEachIndex(counts.shape, [&](ArrayRef<int64_t> at) {
+      auto count = static_cast<int64_t>(counts.at(at));
+      bool isHurt = hurts && count != rows && random.oneIn(50);
+      if (count != 0 && !isHurt)
         return;
-      int64_t first = random.between(0, keys - 1);
-      int64_t last = random.oneIn(2) ? keys - 1 : first;
-      for (const TensorArg *arg : {k, v}) {
-        HostTensor &tensor = result.tensors[arg - kernel.args.data()];
-        if (llvm::is_contained(tensor.strides(), 0))
-          continue;
-        for (int64_t b = 0; b != tensor.shape()[0]; ++b)
-          poison(tensor, b, first, last + 1);
-      }
-    }
+      poison(*k, op.getMaps()[1], at);
+      poison(*v, op.getMaps()[2], at);
+    });
+    return Error::success();
   }
 
-  void poisonCaches() {
-    const TensorArg *past = kernel.findArg("past");
-    int64_t *rows = symbol("M");
-    if (!past || !rows)
+  /// NaN in all elements of a key, at (b, g, j).
+  void poison(const TensorArg &arg, AffineMap map, ArrayRef<int64_t> at) {
+    HostTensor &tensor = result.tensors[&arg - kernel.args.data()];
+    // Where keys share memory none is to be had alone.
+    if (llvm::is_contained(tensor.strides(), 0))
       return;
-    HostTensor &filled = result.tensors[past - kernel.args.data()];
-    for (StringRef name : {"k_cache", "v_cache"}) {
-      HostTensor &cache =
-          result.tensors[kernel.findArg(name) - kernel.args.data()];
-      for (int64_t b = 0; b != cache.shape()[0]; ++b) {
-        int32_t count;
-        std::memcpy(&count, filled.data() + b * filled.strides()[0] * 4, 4);
-        poison(cache, b, count + *rows, cache.shape()[1]);
-      }
-    }
-  }
-
-  /// NaN in the rows [first, end) of the second dimension, for one b.
-  void poison(HostTensor &tensor, int64_t b, int64_t first, int64_t end) {
     int64_t width = tensor.dtype().bytes();
-    ArrayRef<int64_t> shape = tensor.shape(), strides = tensor.strides();
-    for (int64_t j = first; j < end; ++j)
-      for (int64_t h = 0; h != shape[2]; ++h)
-        for (int64_t d = 0; d != shape[3]; ++d)
-          std::memset(tensor.data() + width * (b * strides[0] + j * strides[1] +
-                                               h * strides[2] + d * strides[3]),
-                      0xff, width);
+    for (int64_t d = 0; d != tensor.shape().back(); ++d) {
+      SmallVector<int64_t> index =
+          map.compose({at[0], at[1], 0, 0, at[2], d, d});
+      int64_t offset = 0;
+      for (auto [i, stride] : llvm::zip_equal(index, tensor.strides()))
+        offset += i * stride;
+      std::memset(tensor.data() + width * offset, 0xff, width);
+    }
   }
 
   void describe() {
@@ -318,10 +330,9 @@ public:
     SmallVector<const HostTensor *> tensors;
     for (HostTensor &tensor : call.tensors)
       tensors.push_back(&tensor);
-    Expected<reference::Interpretation> expected =
-        runReference(compilation, tensors, call.params);
-    if (!expected)
-      return expected.takeError();
+    auto arguments = readArguments(compilation, tensors, call.params);
+    if (!arguments)
+      return arguments.takeError();
 
     std::vector<std::string> before = snapshot(call);
     if (Error error = invoke(call, call.threads))
@@ -336,8 +347,7 @@ public:
       if (!call.present[i])
         tensors[i] = nullptr;
     }
-    Expected<Comparison> comparison =
-        compare(compilation, *expected, tensors, largestLength(call));
+    Expected<Comparison> comparison = compare(compilation, *arguments, tensors);
     if (!comparison)
       return comparison.takeError();
     if (!comparison->good())
@@ -374,13 +384,6 @@ private:
   static void restore(Case &call, ArrayRef<std::string> bytes) {
     for (auto [tensor, saved] : llvm::zip(call.tensors, bytes))
       std::memcpy(tensor.data(), saved.data(), saved.size());
-  }
-
-  static int64_t largestLength(const Case &call) {
-    int64_t largest = 1;
-    for (int64_t value : call.symbols)
-      largest = std::max(largest, value);
-    return largest;
   }
 
   Error invoke(Case &call, unsigned threads) {

@@ -234,14 +234,14 @@ int runRun(const CommandLine &line) {
   };
   if (Error error = prepare())
     return fail(ExitBadInput, std::move(error));
-  std::optional<reference::Interpretation> expected;
-  if (line.verify) {
-    auto interpretation =
-        runReference(compilation, call.tensorPointers(), call.paramValues());
-    if (!interpretation)
-      return fail(ExitBadInput, interpretation.takeError());
-    expected = std::move(*interpretation);
-  }
+  // A cache is another after the call.
+  Expected<llvm::SmallVector<reference::RuntimeValue>> arguments =
+      llvm::SmallVector<reference::RuntimeValue>();
+  if (line.verify)
+    arguments =
+        readArguments(compilation, call.tensorPointers(), call.paramValues());
+  if (!arguments)
+    return fail(ExitBadInput, arguments.takeError());
   std::unique_ptr<LoadedKernel> kernel = compilation.load({options->target});
   if (!kernel)
     return compilation.exitCode;
@@ -261,11 +261,10 @@ int runRun(const CommandLine &line) {
     llvm::outs() << llvm::formatv("time: {0:F3} ms, {1} threads\n",
                                   elapsed.count(),
                                   fovea_context_threads(context->get()));
-  if (!expected)
+  if (!line.verify)
     return ExitSuccess;
   Expected<Comparison> result =
-      compare(compilation, *expected, call.tensorPointers(),
-              std::max(call.extent("N"), call.extent("C")));
+      compare(compilation, *arguments, call.tensorPointers());
   if (!result)
     return fail(ExitBadInput, result.takeError());
   llvm::outs() << llvm::formatv("largest error: {0:F3} of the bound",

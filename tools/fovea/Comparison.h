@@ -2,8 +2,7 @@
 // Exceptions. See LICENSE for license information. SPDX-License-Identifier:
 // Apache-2.0 WITH LLVM-exception
 
-// A kernel's results beside the reference's: the bounds of docs/testing.md and
-// where a result stands against them.
+// A kernel's results beside the reference's.
 
 #ifndef FOVEA_TOOLS_FOVEA_COMPARISON_H
 #define FOVEA_TOOLS_FOVEA_COMPARISON_H
@@ -24,22 +23,19 @@ struct Comparison {
   bool good() const { return share <= 1; }
 };
 
-/// The bound of the errors of O for an element type, as a sentence.
-std::string describeBound(DType dtype);
+/// The reference's arguments: the tensors as they are before the call, then all
+/// parameters.
+llvm::Expected<llvm::SmallVector<reference::RuntimeValue>>
+readArguments(Compilation &compilation,
+              llvm::ArrayRef<const HostTensor *> tensors,
+              llvm::ArrayRef<int64_t> params);
 
-/// Runs the reference on a call. `tensors` holds the arguments as they were
-/// before the call (null: absent), `params` all parameters.
-llvm::Expected<reference::Interpretation>
-runReference(Compilation &compilation,
-             llvm::ArrayRef<const HostTensor *> tensors,
-             llvm::ArrayRef<int64_t> params);
-
-/// Compares each output in `tensors` with the reference. `keys` is the largest
-/// number of keys that a row may see.
-llvm::Expected<Comparison> compare(Compilation &compilation,
-                                   const reference::Interpretation &expected,
-                                   llvm::ArrayRef<const HostTensor *> tensors,
-                                   int64_t keys);
+/// Runs the reference and compares what a call has left in `tensors` (null:
+/// absent) with its results, by the bounds of ErrorBound.h.
+llvm::Expected<Comparison>
+compare(Compilation &compilation,
+        llvm::ArrayRef<reference::RuntimeValue> arguments,
+        llvm::ArrayRef<const HostTensor *> tensors);
 
 } // namespace fovea
 

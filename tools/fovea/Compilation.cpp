@@ -7,9 +7,10 @@
 #include "tools/fovea/Compilation.h"
 
 #include "compiler/Frontend/Spec.h"
+#include "compiler/Reference/ErrorBound.h"
 #include "dialects/attn/IR/ExprRegion.h"
-#include "tools/fovea/Comparison.h"
 
+#include "mlir/AsmParser/AsmParser.h"
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/Verifier.h"
 #include "mlir/Parser/Parser.h"
@@ -300,7 +301,9 @@ ArtifactNotes Compilation::notes(ArrayRef<const Target *> targets) {
   result.targets.assign(targets.begin(), targets.end());
   for (const auto &arg : interface.args)
     if (arg.role == ArgRole::Output && arg.name == "o")
-      result.bound = describeBound(arg.dtype);
+      result.bound =
+          reference::ErrorBound(parseType(arg.dtype.name, &context), 0)
+              .describe();
   // Configurations are chosen on the way out of the attn phase.
   if (phase != Phase::Attn)
     return result;

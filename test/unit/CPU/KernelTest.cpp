@@ -141,8 +141,9 @@ double run(const KernelShape &shape, const Problem &problem,
     EXPECT_EQ(double(o[i * (inner + 1) + inner]), 77);
 
   double worst = 0;
-  // Error of f32 sums (rule bound: 4 u (log2 n + 4) sum p |v|), plus the
-  // output's rounding; scores beyond 64 make the exponent itself inexact.
+  // Twice the bound of sums in compiler/Reference/ErrorBound.h, which has a
+  // term for scores that is not computed here, plus the output's rounding.
+  // Scores grow with the magnitude of q and k, and their errors with them.
   double u = std::numeric_limits<T>::epsilon() / 2;
   double rounding =
       std::is_same_v<T, Output>

@@ -108,7 +108,7 @@ TEST_F(InterpreterTest, SoftmaxByHand) { // S1, R1
           {make({1, 1, 1, 1}, {2.0}), make({1, 2, 1, 1}, {0.0, std::log(2.0)}),
            make({1, 2, 1, 2}, {3, -3, 6, 12}), make({1, 1, 1, 2}, {nan, nan}),
            make({1, 1, 1}, {nan})},
-          {.absoluteSums = true});
+          {.errorSums = true});
   std::vector<double> o = data(result);
   ASSERT_EQ(o.size(), 2u);
   EXPECT_NEAR(o[0], 1.0 + 4.0, 1e-15);
@@ -118,6 +118,52 @@ TEST_F(InterpreterTest, SoftmaxByHand) { // S1, R1
   EXPECT_FALSE(result.absoluteSums[1]);
   ASSERT_TRUE(result.absoluteSums[0]);
   EXPECT_NEAR(result.absoluteSums[0]->data[1], 1.0 + 8.0, 1e-14);
+  // r = ln 2 for the first key, which is that far below the maximum, and
+  // sqrt(3) ln 2 for the second: the dot product, |q| |k| and s.
+  double ln2 = std::log(2.0);
+  EXPECT_NEAR(result.scoreSums[0]->data[1],
+              ln2 * (10 / 3.0 + std::sqrt(3.0) * 10 / 3), 1e-14);
+  EXPECT_NEAR(result.scoreSums[1]->data[0],
+              ln2 * (1 / 3.0 + std::sqrt(3.0) * 2 / 3), 1e-15);
+  EXPECT_EQ(result.keys, 2);
+}
+
+TEST_F(InterpreterTest, RoundingsOfAScore) {
+  // Partial sums 2, 2 - 3, 2 - 3 + 4 of the dot product, |q|^2 |k|^2 = 3 * 29,
+  // s = 3: all times the scale 2, then the slope 3 of the score expression,
+  // which rounds at |s| and |3 s + 1|.
+  Interpretation result =
+      run(R"(
+    func.func @f(%q: tensor<1x1x1x3xf32>, %k: tensor<1x1x1x3xf32>,
+                 %o: tensor<1x1x1x3xf32>, %lse: tensor<1x1x1xf32>)
+        -> (tensor<1x1x1x3xf32>, tensor<1x1x1xf32>) {
+      %r:2 = attn.attention
+        ins(%q, %k, %k : tensor<1x1x1x3xf32>, tensor<1x1x1x3xf32>, tensor<1x1x1x3xf32>)
+        outs(%o, %lse : tensor<1x1x1x3xf32>, tensor<1x1x1xf32>)
+        score("3.0 * s + 1.0") {scale = 2.0 : f64}
+        -> tensor<1x1x1x3xf32>, tensor<1x1x1xf32>
+      return %r#0, %r#1 : tensor<1x1x1x3xf32>, tensor<1x1x1xf32>
+    })",
+          {make({1, 1, 1, 3}, {1, 1, 1}), make({1, 1, 1, 3}, {2, -3, 4}),
+           make({1, 1, 1, 3}, {nan, nan, nan}), make({1, 1, 1}, {nan})},
+          {.errorSums = true});
+  double r = 2 * std::sqrt(4.0 + 1 + 9 + 3 * 29 + 9);
+  EXPECT_NEAR(result.scoreSums[1]->data[0], 3 * r + 6 + 19, 1e-6);
+  // The error of the only weight is one of its sum too.
+  EXPECT_EQ(result.scoreSums[0]->data[0], 0.0);
+}
+
+TEST_F(InterpreterTest, CountsWhoAttends) { // M1
+  attend("mask(\"j <= i and j != 1\")", 3, {1, 2, 3});
+  llvm::Expected<SmallVector<Tensor>> counts = countAttending(
+      *module->getOps<func::FuncOp>().begin(),
+      {make({1, 3, 1, 1}, {0, 0, 0}), make({1, 4, 1, 1}, {1, nan, 1, 1}),
+       make({1, 4, 1, 1}, {1, 1, 1, 1}), make({1, 3, 1, 1}, {0, 0, 0}),
+       make({1, 1, 3}, {0, 0, 0})});
+  ASSERT_TRUE(bool(counts)) << toString(counts.takeError());
+  ASSERT_EQ(counts->size(), 1u);
+  EXPECT_EQ(counts->front().shape, (SmallVector<int64_t>{1, 1, 4}));
+  EXPECT_EQ(counts->front().data, (std::vector<double>{3, 0, 1, 0}));
 }
 
 TEST_F(InterpreterTest, DefaultScaleIsOneOverRootD) { // S1
@@ -384,6 +430,41 @@ TEST_F(InterpreterTest, AppendRoundsAndStaysInside) { // K3
       {make({2, 2, 1, 1}, {257, 2, 3, 4}, bf16), integers({2, 1}),
        make({2, 3, 1, 1}, {9, 9, 9, 9, 9, 9}, bf16)});
   EXPECT_EQ(data(result), (std::vector<double>{9, 9, 256, 9, 3, 4}));
+}
+
+TEST_F(InterpreterTest, AttentionReadsTheCacheThatWasWritten) { // K3
+  Type bf16 = BFloat16Type::get(&context);
+  // 257 lies between 256 and 258, and 256 is even; a kernel may say 258.
+  StringRef text = R"(
+    func.func @f(%q: tensor<1x1x1x1xf32>, %x: tensor<1x1x1x1xbf16>,
+                 %past: tensor<1xi32>, %c: tensor<1x3x1x1xbf16>,
+                 %o: tensor<1x1x1x1xbf16>)
+        -> (tensor<1x3x1x1xbf16>, tensor<1x1x1x1xbf16>) {
+      %v = attn.append ins(%x : tensor<1x1x1x1xbf16>) past(%past : tensor<1xi32>)
+        outs(%c : tensor<1x3x1x1xbf16>) -> tensor<1x3x1x1xbf16>
+      %r = attn.attention
+        ins(%q, %v, %v : tensor<1x1x1x1xf32>, tensor<1x3x1x1xbf16>, tensor<1x3x1x1xbf16>)
+        outs(%o : tensor<1x1x1x1xbf16>) mask("j == 1") -> tensor<1x1x1x1xbf16>
+      return %v, %r : tensor<1x3x1x1xbf16>, tensor<1x1x1x1xbf16>
+    })";
+  SmallVector<RuntimeValue> arguments = {
+      make({1, 1, 1, 1}, {1}), make({1, 1, 1, 1}, {257}, bf16), integers({1}),
+      make({1, 3, 1, 1}, {9, nan, 9}, bf16), make({1, 1, 1, 1}, {0}, bf16)};
+  Interpretation own = run(text, arguments, {.errorSums = true});
+  EXPECT_EQ(data(own), (std::vector<double>{9, 256, 9}));
+  EXPECT_EQ(data(own, 1)[0], 256);
+  EXPECT_EQ(own.appended[0]->data, (std::vector<double>{-1, 257, -1}));
+  EXPECT_FALSE(own.appended[1]);
+  Tensor written = make({1, 3, 1, 1}, {9, 258, 9}, bf16);
+  Interpretation given =
+      run(text, arguments, {.errorSums = true, .written = {&written, nullptr}});
+  EXPECT_EQ(data(given), (std::vector<double>{9, 256, 9}));
+  EXPECT_EQ(data(given, 1)[0], 258);
+  written.shape = {3, 1, 1, 1};
+  auto refused = tryRun(text, arguments, {.written = {&written, nullptr}});
+  ASSERT_FALSE(bool(refused));
+  EXPECT_EQ(toString(refused.takeError()),
+            "attn.append: what was written must have the cache's shape");
 }
 
 TEST_F(InterpreterTest, PartialMergeFinalizeGiveAttention) { // R2, M2

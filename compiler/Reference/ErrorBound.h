@@ -1,0 +1,91 @@
+// Part of the Fovea project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information. SPDX-License-Identifier:
+// Apache-2.0 WITH LLVM-exception
+
+// How far a kernel's results may be from the reference's: the bounds of
+// docs/semantics.md ("Error bounds"), for everyone who compares the two. They
+// are made of what the reference counts beside its results (Interpretation)
+// and are no property of a target.
+//
+// Derivation. u is half the distance from 1 to the next number of the compute
+// type, and each operation x of a kernel is off by at most u |x|.
+//
+// Scores. A dot product is a chain of D fused multiply-adds in the order of d,
+// so its error is a sum of errors e_d <= u |S_d| where S_d is the chain's value
+// after d steps; scale, score expression and the subtraction of the maximum add
+// one each. Errors of roundings are unrelated to each other, and such sums
+// are not larger than a small multiple of the root of the sum of squares
+// (Higham and Mary, "A new approach to probabilistic rounding error analysis",
+// 2019). So score j is off by at most c u r_j, c = 2, with
+//
+//   r_j^2 = scale^2 (sum_d S_d^2 + |q|^2 |k_j|^2) + s_j^2 + (s_j - max)^2,
+//
+// where |q| |k_j| stands for what norms and RoPE do to q and k in the compute
+// type. For products of random signs r_j is about 1.2 scale |q| |k_j|, for
+// products of one sign about sqrt(D / 3) s_j. A score expression f turns the
+// first three into their image, |f(s + r) - f(s - r)| / 2, and rounds at the
+// magnitudes of s and f(s).
+//
+// Weights. p_j is off by a factor exp of the score's error, so by c u r_j, and
+// by 4 u, the 2 units in the last place of exp. The weights' sum is off alike,
+// hence o by the sum over j of p_j c u r_j |v_j - o|: a common factor of all
+// weights cancels. That sum over u is Interpretation::scoreSums.
+//
+// Sums. Products with V are added in blocks of 64 keys, blocks to the
+// accumulator, and parts of the keys are merged: chains of 64 and n / 64
+// roundings, each of at most u w with w = sum_j p_j |v_j|
+// (Interpretation::absoluteSums), so again of the root of their number.
+// log2 n + 4 is above that root for n up to 65536, and also pays for exp,
+// the factors that rescale the accumulator, and the division at the end.
+//
+// The last rounding, to T, is u_T |o|.
+
+#ifndef FOVEA_COMPILER_REFERENCE_ERRORBOUND_H
+#define FOVEA_COMPILER_REFERENCE_ERRORBOUND_H
+
+#include "compiler/Reference/Interpreter.h"
+
+namespace fovea::reference {
+
+/// The bounds of the errors of results.
+class ErrorBound {
+public:
+  /// For results of `element`, f64, f32, f16 or bf16, over at most `keys` keys.
+  ErrorBound(mlir::Type element, int64_t keys);
+
+  /// The bound of O, as a sentence.
+  std::string describe() const;
+
+  /// Of an element of O.
+  double ofOutput(double o, double absoluteSum, double scoreSum) const;
+  /// Of an LSE, which is of the compute type.
+  double ofLogSumExp(double lse, double scoreSum) const;
+  /// Of an element that was appended to a cache; `largest` is the largest
+  /// magnitude of its row.
+  double ofAppended(double x, double largest) const;
+
+private:
+  double u, computeU; ///< of the element and of the compute type
+  double least;       ///< what underflow can do
+  double rounds;      ///< log2 n + 4
+};
+
+/// A kernel's result beside the reference's.
+struct Judgement {
+  double share = 0;   ///< the largest error, as a share of its bound
+  int64_t wrong = 0;  ///< elements past their bounds
+  int64_t worst = -1; ///< the position of the largest share, if it is not 0
+  double bound = 0;   ///< that element's bound
+};
+
+/// Judges `got` by result `number` of the reference: O, LSE or a cache. An
+/// element of a cache to which nothing was appended must be as it was. Where
+/// the reference is NaN or infinite, the inputs were, and nothing is promised;
+/// but the LSE of a row without keys is -inf (rule M2). The interpretation must
+/// have its error sums.
+Judgement judge(const Interpretation &interpretation, unsigned number,
+                const Tensor &got);
+
+} // namespace fovea::reference
+
+#endif // FOVEA_COMPILER_REFERENCE_ERRORBOUND_H
