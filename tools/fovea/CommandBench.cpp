@@ -87,7 +87,9 @@ int runBench(const CommandLine &line) {
     if (Error error = call.checkComplete())
       return error;
     for (size_t k = 0; k != call.kernel.args.size(); ++k)
-      if (Error error = call.makeRandom(k, k + 1))
+      if (Error error = call.isIntegerInput(k)
+                            ? call.makeFilled(k, call.assumedValue(k))
+                            : call.makeRandom(k, k + 1))
         return error;
     return Error::success();
   };
@@ -126,6 +128,11 @@ int runBench(const CommandLine &line) {
         for (auto [name, value] : llvm::zip(call.kernel.symbols, call.symbols))
           json.attribute(name, *value);
       });
+      json.attributeObject("values", [&] {
+        for (size_t k = 0; k != call.kernel.args.size(); ++k)
+          if (call.isIntegerInput(k))
+            json.attribute(call.kernel.args[k].name, call.assumedValue(k));
+      });
       json.attribute("rounds", static_cast<int64_t>(line.rounds));
       json.attribute("median_seconds", seconds);
       json.attribute("least_seconds", best);
@@ -143,6 +150,9 @@ int runBench(const CommandLine &line) {
      << (threads == 1 ? " thread" : " threads");
   for (auto [name, value] : llvm::zip(call.kernel.symbols, call.symbols))
     os << ", " << name << "=" << *value;
+  for (size_t k = 0; k != call.kernel.args.size(); ++k)
+    if (call.isIntegerInput(k))
+      os << ", " << call.kernel.args[k].name << "=" << call.assumedValue(k);
   os << llvm::formatv(
       "\n  time         {0:F4} ms, median of {1} rounds; least {2:F4} ms\n"
       "  work         {3:F3} GFLOP in the two products, masked pairs left out\n"

@@ -169,9 +169,11 @@ private:
     if (grid->undecided)
       os << "  undecided: " << grid->undecided
          << " of the partial tiles, kept with their mask\n";
-    if (work.readsInputs())
-      os << "  the mask reads run-time inputs; here each is taken to be the "
-            "number of keys\n";
+    for (size_t k = 0; k != kernel.args.size(); ++k)
+      if (call.isIntegerInput(k))
+        os << "  " << kernel.args[k].name << " is taken to be "
+           << call.assumedValue(k) << " everywhere; --value "
+           << kernel.args[k].name << "=NUMBER says otherwise\n";
     analysis::PictureOptions options;
     options.ascii = line.ascii;
     os << analysis::drawText(*grid, options);
@@ -202,7 +204,7 @@ private:
     double pairs = work.attendedPairs();
     double operations = work.operations(pairs);
     double batches = call.extent("B"), rows = call.extent("M");
-    int64_t keys = call.extent(kernel.findArg("k_cache") ? "C" : "N");
+    int64_t keys = work.keyCount();
     double all = work.operations(batches * work.op.getQueryHeads() * rows *
                                  static_cast<double>(keys));
     double width = work.op.getQkWidth() + work.op.getValueWidth();

@@ -28,6 +28,7 @@ struct CommandLine {
   std::vector<std::string> outputs; // --out
   std::vector<std::string> shape;   // --shape
   std::vector<std::string> params;  // --param
+  std::vector<std::string> values;  // --value
   bool verify = false, time = false;
   unsigned cases = 0;
   uint64_t seed = 0;

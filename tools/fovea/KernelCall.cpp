@@ -64,10 +64,14 @@ Expected<CallOptions> parseCallOptions(const CommandLine &line) {
   Expected<Assignments> params = parseAssignments(line.params, "param");
   if (!params)
     return params.takeError();
+  Expected<Assignments> values = parseAssignments(line.values, "value");
+  if (!values)
+    return values.takeError();
   Expected<const Target *> target = selectTarget(line.targets);
   if (!target)
     return target.takeError();
-  return CallOptions{std::move(*extents), std::move(*params), *target};
+  return CallOptions{std::move(*extents), std::move(*params),
+                     std::move(*values), *target};
 }
 
 KernelCall::KernelCall(Compilation &compilation)
@@ -97,7 +101,32 @@ Error KernelCall::set(const CallOptions &options) {
                            entry.first() + "'");
     params[it - kernel.params.begin()] = entry.second;
   }
+  for (const auto &entry : options.values) {
+    const TensorArg *arg = kernel.findArg(entry.first());
+    if (!arg || !isIntegerInput(arg - kernel.args.data()))
+      return makeUserError("--value: '" + entry.first() +
+                           "' is no integer input of this kernel");
+    if (!llvm::isIntN(arg->dtype.bits, entry.second))
+      return makeUserError("--value: " + Twine(entry.second) + " is no " +
+                           arg->dtype.name + ", the type of '" + arg->name +
+                           "'");
+  }
+  values = options.values;
   return Error::success();
+}
+
+bool KernelCall::isIntegerInput(size_t number) const {
+  const TensorArg &arg = kernel.args[number];
+  return arg.role == ArgRole::Input && arg.dtype.code == kDLInt;
+}
+
+int64_t KernelCall::assumedValue(size_t number) const {
+  StringRef name = kernel.args[number].name;
+  if (auto it = values.find(name); it != values.end())
+    return it->second;
+  if (name == "past")
+    return std::max<int64_t>(extent("C") - extent("M"), 0);
+  return std::max(extent("N"), extent("C"));
 }
 
 Error KernelCall::bind(size_t number, HostTensor tensor) {

@@ -21,12 +21,12 @@
 
 namespace fovea {
 
-/// Names and numbers of --shape and --param.
+/// Names and numbers of --shape, --param and --value.
 using Assignments = llvm::StringMap<int64_t>;
 
-/// What the command line says of a call: --shape, --param and --target.
+/// What the command line says of a call: --shape, --param, --value, --target.
 struct CallOptions {
-  Assignments extents, params;
+  Assignments extents, params, values;
   const Target *target = nullptr;
 };
 struct CommandLine;
@@ -45,8 +45,9 @@ public:
   std::vector<std::optional<int64_t>> params;  // defaults to begin with
   std::vector<std::optional<HostTensor>> tensors;
 
-  /// Takes the extents and parameters. Names that the kernel lacks and negative
-  /// extents are errors.
+  /// Takes the extents, the parameters and what elements of integer inputs
+  /// hold. Names that the kernel lacks, negative extents and elements that the
+  /// type does not have are errors.
   llvm::Error set(const CallOptions &options);
   /// Takes the tensor as that argument and learns extents from its shape.
   llvm::Error bind(size_t arg, HostTensor tensor);
@@ -57,6 +58,12 @@ public:
   /// none.
   int64_t extent(llvm::StringRef name) const;
   llvm::SmallVector<int64_t> shapeOf(size_t arg) const;
+  /// Lengths, positions, ids: what masks read and how full a cache is.
+  bool isIntegerInput(size_t arg) const;
+  /// What each element of an integer input is taken to be where no tensor is
+  /// given: setValues', else the number of keys, and for `past` what leaves
+  /// room for the new ones only. Extents must be known.
+  int64_t assumedValue(size_t arg) const;
 
   /// A tensor for the argument: floats in [-1, 1] or `value`, integers of a
   /// range that makes sense to masks and caches. Extents must be known.
@@ -68,6 +75,7 @@ public:
 
 private:
   Compilation &compilation;
+  Assignments values;
   llvm::Error make(size_t arg, llvm::function_ref<double(bool isFloat)> draw);
 };
 

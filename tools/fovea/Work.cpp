@@ -14,7 +14,9 @@ namespace fovea {
 
 AttentionWork::AttentionWork(Compilation &compilation, const KernelCall &call)
     : call(call), batches(call.extent("B")), rows(call.extent("M")),
-      keys(call.extent(call.kernel.findArg("k_cache") ? "C" : "N")) {
+      keys(call.extent("N")) {
+  if (const TensorArg *past = call.kernel.findArg("past"))
+    keys = call.assumedValue(past - call.kernel.args.data()) + rows;
   compilation.source().walk([&](attn::AttentionOp found) { op = found; });
   if (op)
     mask = attn::getMaskExpr(context, op);
@@ -24,12 +26,14 @@ AttentionWork::AttentionWork(Compilation &compilation, const KernelCall &call)
 
 analysis::TileGrid AttentionWork::grid(int64_t tileRows, int64_t tileKeys,
                                        int64_t b, int64_t h) {
-  auto standIn = [&](expr::Expr, llvm::ArrayRef<int64_t>) {
-    return std::optional<expr::Value>(expr::Value::ofInt(keys));
+  auto assumed = [&](expr::Expr load, llvm::ArrayRef<int64_t>) {
+    const TensorArg *arg = call.kernel.findArg(load.getName());
+    return std::optional<expr::Value>(expr::Value::ofInt(
+        arg ? call.assumedValue(arg - call.kernel.args.data()) : keys));
   };
   expr::Environment environment;
   environment.params = &params;
-  environment.load = standIn;
+  environment.load = assumed;
   environment[Var::b] = b;
   environment[Var::h] = h;
   environment[Var::B] = batches;

@@ -14,9 +14,8 @@
 
 namespace fovea {
 
-/// The mask of a kernel's attention with the extents of a call. What run-time
-/// inputs hold is not known: each integer is taken to be the number of keys. A
-/// cache is taken to be full.
+/// The mask of a kernel's attention with the extents of a call. Inputs hold
+/// what the call takes them to (KernelCall::assumedValue).
 class AttentionWork {
 public:
   /// `call` must be complete and outlive this.
@@ -27,7 +26,9 @@ public:
   expr::Context context;
   /// Nothing if the expression language cannot say the mask.
   std::optional<expr::Expr> mask;
-  bool readsInputs() const { return mask && mask->hasLoad(); }
+
+  /// The keys that there are: of a cache, those that are filled after the call.
+  int64_t keyCount() const { return keys; }
 
   /// Tiles of `rows` query rows by `keys` keys. The mask must be known.
   analysis::TileGrid grid(int64_t rows, int64_t keys, int64_t b, int64_t h);
@@ -41,7 +42,7 @@ public:
 private:
   const KernelCall &call;
   llvm::StringMap<int64_t> params;
-  int64_t batches, rows, keys;
+  int64_t batches, rows, keys; // keys: those of a cache that are filled
 };
 
 } // namespace fovea

@@ -133,7 +133,12 @@ public:
               "extents of the symbolic dimensions", what);
       addList(line.params, "param", "NAME=VALUE", "integer parameters", what);
     }
-    if (name == "run" || name == "bench" || name == "check")
+    if (name == "bench" || name == "explain")
+      addList(line.values, "value", "NAME=VALUE",
+              "what each element of an integer input is; by default the number "
+              "of keys, and for `past` a cache that the call fills",
+              what);
+    if (name == "run" || name == "bench")
       addValue(line.threads, "threads", "N",
                "worker threads; all processors by default", how);
     if (name == "check")
