@@ -16,7 +16,9 @@
 // one each. Errors of roundings are unrelated to each other, and such sums
 // are not larger than a small multiple of the root of the sum of squares
 // (Higham and Mary, "A new approach to probabilistic rounding error analysis",
-// 2019). So score j is off by at most c u r_j, c = 2, with
+// 2019); inputs that make all roundings fall to one side, such as a query and a
+// key of equal elements each, are not covered. So score j is off by at most c u
+// r_j, c = 2, with
 //
 //   r_j^2 = scale^2 (sum_d S_d^2 + |q|^2 |k_j|^2) + s_j^2 + (s_j - max)^2,
 //

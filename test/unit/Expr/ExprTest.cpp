@@ -209,6 +209,28 @@ TEST_F(ExprTest, FoldsOnConstruction) {
   EXPECT_TRUE(context.floorDiv(bottom, context.getInt(-1)).is(Kind::FloorDiv));
   EXPECT_EQ(mask("not not i < j"), mask("i < j"));
   EXPECT_EQ(mask("-9223372036854775808 < i").getOperand(0), bottom);
+  EXPECT_TRUE(context.get(Kind::Abs, {bottom}).is(Kind::Abs));
+  EXPECT_EQ(context.get(Kind::Where, {context.getBool(true), i, top}), i);
+  EXPECT_EQ(context.get(Kind::Where, {context.getBool(false), i, top}), top);
+}
+
+TEST_F(ExprTest, FoldsFloatsThatStayFinite) {
+  Expr s = context.getVar(Var::s), one = context.getFloat(1);
+  EXPECT_EQ(context.sub(context.getFloat(5), context.getFloat(3)),
+            context.getFloat(2));
+  EXPECT_EQ(context.get(Kind::Div, {s, one}), s);
+  EXPECT_TRUE(context.get(Kind::Div, {one, s}).is(Kind::Div));
+  EXPECT_TRUE(context.get(Kind::Div, {one, context.getFloat(0)}).is(Kind::Div));
+  // That of an infinite score is NaN.
+  EXPECT_TRUE(context.sub(s, s).is(Kind::Sub));
+}
+
+TEST_F(ExprTest, SubstitutesInIndices) {
+  Expr i = context.getVar(Var::i), j = context.getVar(Var::j);
+  Expr load = context.getLoad("len", Type::Int, {i});
+  llvm::DenseMap<Expr, Expr> map = {{i, j}};
+  EXPECT_EQ(substitute(context, load, map),
+            context.getLoad("len", Type::Int, {j}));
 }
 
 TEST_F(ExprTest, EvaluationReportsOverflow) {
