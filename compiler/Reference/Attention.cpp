@@ -207,10 +207,10 @@ llvm::Expected<AttentionResult> fovea::reference::interpretAttention(
       PairRules::create(op.getScore(), op.getMask(), op.getCaptures(), env);
   if (!rules)
     return rules.takeError();
-  for (auto [argument, extent] :
-       llvm::zip_equal(ArrayRef({attn::ArgBatches, attn::ArgHeads,
-                                 attn::ArgKvHeads, attn::ArgM, attn::ArgN}),
-                       extents))
+  static constexpr attn::RegionArg extentArguments[] = {
+      attn::ArgBatches, attn::ArgHeads, attn::ArgKvHeads, attn::ArgM,
+      attn::ArgN};
+  for (auto [argument, extent] : llvm::zip_equal(extentArguments, extents))
     rules->set(argument, extent);
   rules->set(attn::ArgD, width);
 
