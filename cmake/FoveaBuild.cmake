@@ -7,6 +7,14 @@
 # archive beside them would bring a second copy of every type id, which links
 # and then misbehaves without a word (test/integration checks the result).
 
+# For a library that is loaded into programs without the sanitizer.
+function(fovea_without_sanitizer target)
+  if(FOVEA_SANITIZER)
+    target_compile_options(${target} PRIVATE -fno-sanitize=all)
+    target_link_options(${target} PRIVATE -fno-sanitize=all)
+  endif()
+endfunction()
+
 # One precompiled header for everything that sees MLIR.
 function(fovea_add_precompiled_header)
   add_library(fovea_pch OBJECT ${PROJECT_SOURCE_DIR}/cmake/Precompiled.cpp)
@@ -31,16 +39,28 @@ function(fovea_add_library name)
   endif()
 endfunction()
 
+# fovea_add_program(NAME SOURCES... [NO_MLIR] LINK libs...): an executable. The
+# rest is as for fovea_add_library.
+function(fovea_add_program name)
+  cmake_parse_arguments(ARG "NO_MLIR" "" "LINK" ${ARGN})
+  add_executable(${name} ${ARG_UNPARSED_ARGUMENTS})
+  target_link_libraries(${name} PRIVATE ${ARG_LINK})
+  if(NOT ARG_NO_MLIR)
+    target_link_libraries(${name} PRIVATE fovea_mlir)
+    target_precompile_headers(${name} REUSE_FROM fovea_pch)
+    # The precompiled header is position-independent, not position-independent
+    # for executables; programs must agree with it.
+    target_compile_options(${name} PRIVATE -fPIC)
+  endif()
+  if(FOVEA_SANITIZER)
+    target_link_libraries(${name} PRIVATE fovea_sanitizer_options)
+  endif()
+endfunction()
+
 # fovea_add_tool(NAME SOURCES... LINK libs...)
 function(fovea_add_tool name)
-  cmake_parse_arguments(ARG "" "" "LINK" ${ARGN})
-  add_executable(${name} ${ARG_UNPARSED_ARGUMENTS})
-  target_link_libraries(${name} PRIVATE fovea_mlir ${ARG_LINK})
-  target_precompile_headers(${name} REUSE_FROM fovea_pch)
-  # The precompiled header is position-independent, not position-independent for
-  # executables; programs must agree with it.
+  fovea_add_program(${name} ${ARGN})
   set_target_properties(${name} PROPERTIES
-    CXX_COMPILE_OPTIONS_PIE "" COMPILE_OPTIONS -fPIC
     RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin)
 endfunction()
 
@@ -61,14 +81,7 @@ endfunction()
 # fovea_add_unit_test(NAME SOURCES... LINK libs... [NO_MLIR]): a GoogleTest
 # program that ctest runs.
 function(fovea_add_unit_test name)
-  cmake_parse_arguments(ARG "NO_MLIR" "" "LINK" ${ARGN})
-  add_executable(${name} EXCLUDE_FROM_ALL ${ARG_UNPARSED_ARGUMENTS})
-  target_link_libraries(${name} PRIVATE ${ARG_LINK} GTest::gtest_main)
-  if(NOT ARG_NO_MLIR)
-    target_link_libraries(${name} PRIVATE fovea_mlir)
-    target_precompile_headers(${name} REUSE_FROM fovea_pch)
-    set_target_properties(${name} PROPERTIES COMPILE_OPTIONS -fPIC)
-  endif()
+  fovea_add_program(${name} EXCLUDE_FROM_ALL ${ARGN} GTest::gtest_main)
   set_target_properties(${name} PROPERTIES
     RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/test/unit)
   add_test(NAME unit/${name} COMMAND ${name})

@@ -14,6 +14,11 @@
 
 //===-- The descriptor ----------------------------------------------------===//
 
+// Is it the length of an array that is there?
+static bool isCount(int32_t Count, int32_t Most, const void *Array) {
+  return Count >= 0 && Count <= Most && (Count == 0 || Array);
+}
+
 fovea_status foveaCheckKernel(const fovea_kernel *Kernel) {
   if (!Kernel)
     return foveaFail(FOVEA_ERROR_INVALID_ARGUMENT, "the kernel is NULL");
@@ -23,18 +28,24 @@ fovea_status foveaCheckKernel(const fovea_kernel *Kernel) {
                      "ABI, this is version %d",
                      Kernel->abi_version, FOVEA_ABI_VERSION);
   bool Good =
-      Kernel->name && Kernel->num_args >= 0 &&
-      Kernel->num_args <= FOVEA_MAX_ARGS && Kernel->num_symbols >= 0 &&
-      Kernel->num_symbols <= FOVEA_MAX_SYMBOLS && Kernel->num_params >= 0 &&
-      Kernel->num_params <= FOVEA_MAX_PARAMS && Kernel->num_variants >= 0;
+      Kernel->name && isCount(Kernel->num_args, FOVEA_MAX_ARGS, Kernel->args) &&
+      isCount(Kernel->num_symbols, FOVEA_MAX_SYMBOLS, Kernel->symbols) &&
+      isCount(Kernel->num_params, FOVEA_MAX_PARAMS, Kernel->params) &&
+      isCount(Kernel->num_variants, INT32_MAX, Kernel->variants);
   for (int32_t I = 0; Good && I != Kernel->num_args; ++I) {
     const fovea_arg_desc *Desc = &Kernel->args[I];
-    Good = Desc->rank >= 0 && Desc->rank <= FOVEA_MAX_RANK &&
+    Good = Desc->name && Desc->rank >= 0 && Desc->rank <= FOVEA_MAX_RANK &&
            Desc->dtype_bits != 0 && Desc->dtype_bits % 8 == 0 &&
            Desc->role <= FOVEA_INOUT;
     for (int32_t D = 0; Good && D != Desc->rank; ++D)
       Good = Desc->dims[D] >= -(int64_t)Kernel->num_symbols;
   }
+  for (int32_t I = 0; Good && I != Kernel->num_symbols; ++I)
+    Good = Kernel->symbols[I];
+  for (int32_t I = 0; Good && I != Kernel->num_params; ++I)
+    Good = Kernel->params[I].name;
+  for (int32_t I = 0; Good && I != Kernel->num_variants; ++I)
+    Good = Kernel->variants[I].isa && Kernel->variants[I].body;
   if (!Good)
     return foveaFail(FOVEA_ERROR_INTERNAL, "the kernel's descriptor is broken");
   return FOVEA_OK;

@@ -488,12 +488,3 @@ int main(int Argc, char **Argv) {
   testing::InitGoogleTest(&Argc, Argv);
   return RUN_ALL_TESTS();
 }
-
-// A workspace that cannot be had is a status, not the sanitizer's business; and
-// the fork tests start threads in children of a process that had some.
-extern "C" const char *__asan_default_options() {
-  return "allocator_may_return_null=1";
-}
-extern "C" const char *__tsan_default_options() {
-  return "allocator_may_return_null=1:die_after_fork=0";
-}
