@@ -20,17 +20,14 @@
 //   --seed=S --cases=N   draw N kernels; the default is in main()
 //   --gtest_filter=Drawn.7   only kernel 7, which is the same for every N
 
+#include "test/numerics/Compile.h"
 #include "test/numerics/GuardedTensor.h"
 #include "test/numerics/KernelSpec.h"
 
-#include "compiler/Artifact/KernelModule.h"
-#include "compiler/Artifact/LoadedKernel.h"
 #include "compiler/Reference/ErrorBound.h"
 #include "runtime/include/fovea/kernel_abi.h"
 
-#include "mlir/AsmParser/AsmParser.h"
 #include "mlir/Parser/Parser.h"
-#include "mlir/Pass/PassManager.h"
 
 #include "llvm/Support/FormatVariadic.h"
 
@@ -50,17 +47,6 @@ namespace {
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
-MLIRContext &getContext() {
-  static MLIRContext *context = [] {
-    DialectRegistry registry;
-    registerKernelDialects(registry);
-    auto *made = new MLIRContext(registry, MLIRContext::Threading::DISABLED);
-    made->loadAllAvailableDialects();
-    return made;
-  }();
-  return *context;
-}
-
 fovea_context *getThreads(int64_t count) {
   static std::map<int64_t, fovea_context *> contexts;
   fovea_context *&context = contexts[count];
@@ -68,8 +54,6 @@ fovea_context *getThreads(int64_t count) {
     EXPECT_EQ(fovea_context_create(count, &context), FOVEA_OK);
   return context;
 }
-
-Type parseElement(StringRef name) { return parseType(name, &getContext()); }
 
 /// The options of a call: the fixed part and the parameters.
 struct Options {
@@ -95,27 +79,6 @@ struct Call {
   /// The values in memory, gaps included.
   std::vector<std::vector<uint8_t>> images;
 };
-
-/// A copy of the module at the attn phase, compiled and loaded.
-llvm::Expected<std::unique_ptr<LoadedKernel>>
-compileKernel(ModuleOp module, const Target &target) {
-  auto interface = readKernelInterface(module);
-  if (!interface)
-    return interface.takeError();
-  OwningOpRef<ModuleOp> copy = module.clone();
-  PassManager passes(&getContext());
-  buildPipeline(passes, Phase::Attn, Phase::LLVM, target);
-  if (failed(passes.run(*copy)))
-    return llvm::createStringError("the pipeline failed");
-  llvm::LLVMContext context;
-  auto code = buildKernelModule(IsaModule{&target, *copy}, *interface, context);
-  if (!code)
-    return code.takeError();
-  auto object = emitModule(**code, EmitKind::Object);
-  if (!object)
-    return object.takeError();
-  return LoadedKernel::load(std::move(*object), interface->name);
-}
 
 class CaseRunner {
 public:
@@ -566,13 +529,6 @@ KernelSpec makeSpec() {
   spec.valueWidth = 32;
   spec.mask.text = "causal(bottom_right)";
   return spec;
-}
-
-llvm::Expected<std::unique_ptr<LoadedKernel>>
-compileSpec(const KernelSpec &spec) {
-  OwningOpRef<ModuleOp> module =
-      parseSourceString<ModuleOp>(spec.getText(), &getContext());
-  return compileKernel(*module, *lookupTarget("x86-64-v3"));
 }
 
 TEST(Workspace, HoldsTilesAndPackedKeysOnly) {

@@ -1,0 +1,57 @@
+// Part of the Fovea project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information. SPDX-License-Identifier:
+// Apache-2.0 WITH LLVM-exception
+
+#include "test/numerics/Compile.h"
+
+#include "compiler/Artifact/KernelModule.h"
+
+#include "mlir/AsmParser/AsmParser.h"
+#include "mlir/Parser/Parser.h"
+#include "mlir/Pass/PassManager.h"
+
+using namespace mlir;
+
+namespace fovea::numerics {
+
+MLIRContext &getContext() {
+  static MLIRContext *context = [] {
+    DialectRegistry registry;
+    registerKernelDialects(registry);
+    auto *made = new MLIRContext(registry, MLIRContext::Threading::DISABLED);
+    made->loadAllAvailableDialects();
+    return made;
+  }();
+  return *context;
+}
+
+Type parseElement(StringRef name) { return parseType(name, &getContext()); }
+
+llvm::Expected<std::unique_ptr<LoadedKernel>>
+compileKernel(ModuleOp module, const Target &target) {
+  auto interface = readKernelInterface(module);
+  if (!interface)
+    return interface.takeError();
+  OwningOpRef<ModuleOp> copy = module.clone();
+  PassManager passes(&getContext());
+  buildPipeline(passes, Phase::Attn, Phase::LLVM, target);
+  if (failed(passes.run(*copy)))
+    return llvm::createStringError("the pipeline failed");
+  llvm::LLVMContext context;
+  auto code = buildKernelModule(IsaModule{&target, *copy}, *interface, context);
+  if (!code)
+    return code.takeError();
+  auto object = emitModule(**code, EmitKind::Object);
+  if (!object)
+    return object.takeError();
+  return LoadedKernel::load(std::move(*object), interface->name);
+}
+
+llvm::Expected<std::unique_ptr<LoadedKernel>>
+compileSpec(const KernelSpec &spec) {
+  OwningOpRef<ModuleOp> module =
+      parseSourceString<ModuleOp>(spec.getText(), &getContext());
+  return compileKernel(*module, *lookupTarget("x86-64-v3"));
+}
+
+} // namespace fovea::numerics

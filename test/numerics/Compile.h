@@ -1,0 +1,35 @@
+// Part of the Fovea project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information. SPDX-License-Identifier:
+// Apache-2.0 WITH LLVM-exception
+
+// From the text of a drawn kernel to code in this process, for the numerics
+// tests. Everything is in one context, which lives as long as the process.
+
+#ifndef FOVEA_TEST_NUMERICS_COMPILE_H
+#define FOVEA_TEST_NUMERICS_COMPILE_H
+
+#include "test/numerics/KernelSpec.h"
+
+#include "compiler/Artifact/LoadedKernel.h"
+#include "compiler/Pipelines/Pipelines.h"
+
+#include "mlir/IR/BuiltinOps.h"
+
+namespace fovea::numerics {
+
+mlir::MLIRContext &getContext();
+
+/// A type from its name, such as "bf16".
+mlir::Type parseElement(llvm::StringRef name);
+
+/// A copy of the module at the attn phase, compiled and loaded.
+llvm::Expected<std::unique_ptr<LoadedKernel>>
+compileKernel(mlir::ModuleOp module, const Target &target);
+
+/// The same of a spec, for every machine that the tests run on.
+llvm::Expected<std::unique_ptr<LoadedKernel>>
+compileSpec(const KernelSpec &spec);
+
+} // namespace fovea::numerics
+
+#endif // FOVEA_TEST_NUMERICS_COMPILE_H
