@@ -14,6 +14,7 @@
 #include "runtime/include/fovea/kernel_abi.h"
 
 #include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/SmallVectorExtras.h"
 
 #include <gtest/gtest.h>
 
@@ -50,13 +51,14 @@ protected:
 
   void check(int64_t rows, int64_t threads);
 
+  uint64_t seed = 11;
   std::vector<Argument> arguments;
   std::unique_ptr<LoadedKernel> kernel;
 };
 
 void SmallNumbers::check(int64_t rows, int64_t threads) {
   std::map<std::string, int64_t> symbols = {{"B", 1}, {"M", rows}, {"N", 70}};
-  Random random(5);
+  Random random(seed);
   std::normal_distribution<double> normal;
   std::vector<Tensor> values;
   for (const Argument &argument : arguments) {
@@ -90,17 +92,15 @@ void SmallNumbers::check(int64_t rows, int64_t threads) {
   for (unsigned settings : {0x9fc0u, 0x1f80u, 0x9f80u, 0x1fc0u, 0x3f80u,
                             0x5fbfu, 0x7f80u, 0xffffu}) {
     std::vector<GuardedTensor> tensors;
-    std::vector<DLTensor> views;
     for (const Tensor &value : values) {
       tensors.emplace_back(value.shape, value.strides(), value.elementType,
                            Flush::End);
       tensors.back().write(value);
     }
-    for (GuardedTensor &tensor : tensors)
-      views.push_back(tensor.view());
-    std::vector<const DLTensor *> pointers;
-    for (const DLTensor &view : views)
-      pointers.push_back(&view);
+    auto views = llvm::map_to_vector(
+        tensors, [](GuardedTensor &tensor) { return tensor.view(); });
+    auto pointers =
+        llvm::map_to_vector(views, [](const DLTensor &view) { return &view; });
     unsigned after;
     fovea_status status;
     {

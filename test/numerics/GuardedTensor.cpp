@@ -99,7 +99,7 @@ bool GuardedTensor::areGapsIntact() const {
 }
 
 void GuardedTensor::restore(ArrayRef<uint8_t> saved) {
-  std::memcpy(memory.data(), saved.data(), saved.size());
+  llvm::copy(saved, memory.data());
 }
 
 DLTensor GuardedTensor::view(std::optional<int64_t> row) {

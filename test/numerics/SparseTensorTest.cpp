@@ -13,6 +13,7 @@
 #include "runtime/include/fovea/kernel_abi.h"
 
 #include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/SmallVectorExtras.h"
 
 #include <gtest/gtest.h>
 #include <sys/mman.h>
@@ -103,7 +104,7 @@ protected:
 
   /// Draws the inputs of a call; outputs hold 7.
   std::vector<Tensor> draw(const std::map<std::string, int64_t> &symbols) {
-    Random random(11);
+    Random random(seed);
     std::normal_distribution<double> normal;
     std::vector<Tensor> values;
     for (const Argument &argument : arguments) {
@@ -135,9 +136,8 @@ protected:
       tensors.back()->write(value);
       views.push_back(tensors.back()->view());
     }
-    std::vector<const DLTensor *> pointers;
-    for (const DLTensor &view : views)
-      pointers.push_back(&view);
+    auto pointers =
+        llvm::map_to_vector(views, [](const DLTensor &view) { return &view; });
     EXPECT_EQ(fovea_invoke(kernel->get(), pointers.data(), nullptr), FOVEA_OK)
         << fovea_last_error();
     std::vector<Tensor> outputs;
@@ -151,13 +151,12 @@ protected:
   /// with the other arguments'.
   void expectSameBits(const std::map<std::string, int64_t> &symbols) {
     std::vector<Tensor> values = draw(symbols);
-    std::vector<SmallVector<int64_t>> compact;
-    for (const Tensor &value : values)
-      compact.push_back(value.strides());
+    auto compact = llvm::map_to_vector(
+        values, [](const Tensor &value) { return value.strides(); });
     std::vector<Tensor> expected = call(values, compact);
     for (size_t dim = 0; dim < 4; ++dim)
       for (bool backwards : {false, true}) {
-        std::vector<SmallVector<int64_t>> strides = compact;
+        auto strides = compact;
         std::string what;
         for (auto [number, value] : llvm::enumerate(values)) {
           if (dim >= value.shape.size() || value.shape[dim] < 2)
@@ -187,6 +186,7 @@ protected:
   }
 
   KernelSpec spec;
+  uint64_t seed = 11;
   std::vector<Argument> arguments;
   std::unique_ptr<LoadedKernel> kernel;
 };
@@ -219,9 +219,8 @@ TEST_F(SparseTensors, KeysPast31Bits) { // R5
   ASSERT_NO_FATAL_FAILURE(compile(spec));
   std::map<std::string, int64_t> few = {{"B", 1}, {"M", 3}, {"N", 1024 + 70}};
   std::vector<Tensor> values = draw(few);
-  std::vector<SmallVector<int64_t>> compact;
-  for (const Tensor &value : values)
-    compact.push_back(value.strides());
+  auto compact = llvm::map_to_vector(
+      values, [](const Tensor &value) { return value.strides(); });
   std::vector<Tensor> expected = call(values, compact);
 
   int64_t keys = (int64_t(1) << 26) + 70, shift = keys - few["N"];
@@ -244,9 +243,8 @@ TEST_F(SparseTensors, KeysPast31Bits) { // R5
       start += shift * spec.width * *reference::elementBytes(value.elementType);
     llvm::cantFail(reference::store(value, start, value.strides()));
   }
-  std::vector<const DLTensor *> pointers;
-  for (const DLTensor &view : views)
-    pointers.push_back(&view);
+  auto pointers =
+      llvm::map_to_vector(views, [](const DLTensor &view) { return &view; });
   ASSERT_EQ(fovea_invoke(kernel->get(), pointers.data(), nullptr), FOVEA_OK)
       << fovea_last_error();
   unsigned output = 0;

@@ -213,7 +213,7 @@ struct TestTensor {
   std::vector<int64_t> Shape, Strides;
   int64_t Element = 1, Elements = 1, Bytes = 0, Origin = 0;
   std::unique_ptr<char[]> Memory;
-  DLTensor View{};
+  DLTensor View;
 
   // Where an element lies in Memory, by its row-major number.
   int64_t place(int64_t Item) const {
@@ -937,6 +937,8 @@ bool Call::breakDescriptor(Random &R, const char *&Name) {
     if (Variant)
       return Variant->body = nullptr, true;
     break;
+  default:
+    break;
   }
   Kernel.name = nullptr;
   return true;
@@ -1246,8 +1248,9 @@ void askAround(Random &R) {
   bool Known = Status <= FOVEA_ERROR_INTERNAL;
   if ((strcmp(fovea_status_name(Status), "unknown") != 0) != Known)
     fail("status %d is '%s'", Status, fovea_status_name(Status));
+  uint64_t Features = fovea_cpu_features();
   if (!*fovea_version() || !fovea_last_error() ||
-      fovea_cpu_features() != fovea_cpu_features())
+      Features != fovea_cpu_features())
     fail("the version or the features of the processor");
 }
 
