@@ -59,6 +59,20 @@ fovea::cpu::createTargetMachine(StringRef cpu) {
       llvm::CodeGenOptLevel::Aggressive));
 }
 
+/// Kernels come unrolled, in vectors, canonicalised and free of common
+/// subexpressions. What is left is what the lowering to LLVM itself adds:
+/// memref descriptors to take apart, address arithmetic to fold, guards of
+/// loops. The default pipelines take two to three times as long and add loops
+/// around the kernels (unrolling, vectorisation) that cost size.
+static constexpr char cleanupPipeline[] =
+    "function(sroa,early-cse<memssa>,instcombine<no-verify-fixpoint>,"
+    "simplifycfg),"
+    // The parts of descriptors that a tile's function has no use for.
+    "ipsccp,deadargelim,"
+    "function(loop(loop-rotate),loop-mssa(licm),early-cse<memssa>,instcombine<"
+    "no-verify-fixpoint>,"
+    "dse,simplifycfg),globaldce";
+
 void fovea::cpu::optimize(llvm::Module &module, llvm::TargetMachine &target) {
   module.setTargetTriple(target.getTargetTriple());
   module.setDataLayout(target.createDataLayout());
@@ -73,20 +87,15 @@ void fovea::cpu::optimize(llvm::Module &module, llvm::TargetMachine &target) {
   llvm::FunctionAnalysisManager functions;
   llvm::CGSCCAnalysisManager callGraph;
   llvm::ModuleAnalysisManager modules;
-  // Kernels come unrolled and in vectors; what LLVM would add to that is loops
-  // around them, copied at the cost of compile time and size.
-  llvm::PipelineTuningOptions tuning;
-  tuning.LoopUnrolling = false;
-  tuning.LoopInterleaving = false;
-  tuning.SLPVectorization = false;
-  llvm::PassBuilder builder(&target, tuning);
+  llvm::PassBuilder builder(&target);
   builder.registerModuleAnalyses(modules);
   builder.registerCGSCCAnalyses(callGraph);
   builder.registerFunctionAnalyses(functions);
   builder.registerLoopAnalyses(loops);
   builder.crossRegisterProxies(loops, functions, callGraph, modules);
-  builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O2)
-      .run(module, modules);
+  llvm::ModulePassManager passes;
+  llvm::cantFail(builder.parsePassPipeline(passes, cleanupPipeline));
+  passes.run(module, modules);
 }
 
 llvm::Expected<llvm::SmallVector<char, 0>>

@@ -2,11 +2,11 @@
 // Exceptions. See LICENSE for license information. SPDX-License-Identifier:
 // Apache-2.0 WITH LLVM-exception
 
-// attn-cpu-lower-merge: attn.merge and attn.finalize on memref states acc^T
-// [E][L], max [L], sum [L] become vector, scf and memref operations. A
-// row-major O is written through transpositions in registers, and converted to
-// its element type as it is stored. It must not be asked about tensors or about
-// a state in another layout; it says so.
+// attn-cpu-lower-merge: attn.merge and attn.finalize on memref states, acc^T
+// [E][L] or acc [L][E] with max [L] and sum [L], become vector, scf and memref
+// operations. From acc^T a row-major O is written through transpositions in
+// registers. O is converted to its element type as it is stored. It must not be
+// asked about tensors; it says so.
 
 #include "compiler/CPU/Passes.h"
 #include "compiler/CPU/Rows.h"
@@ -35,15 +35,16 @@ static constexpr double infinity = std::numeric_limits<double>::infinity();
 
 namespace {
 
-/// A state's lanes, taken `width` at a time.
+/// A state's rows, taken `width` at a time.
 class StateEmitter {
 public:
-  StateEmitter(Operation *op, Value acc)
-      : b(op), loc(op->getLoc()), columns(memrefOf(acc).getDimSize(0)),
-        lanes(memrefOf(acc).getDimSize(1)),
+  StateEmitter(Operation *op, Value acc, AffineMap accLayout)
+      : b(op), loc(op->getLoc()), transposed(!accLayout.isIdentity()),
+        columns(memrefOf(acc).getDimSize(transposed ? 0 : 1)),
+        lanes(memrefOf(acc).getDimSize(transposed ? 1 : 0)),
         // 64 bytes at most; a target with shorter vectors splits them.
-        width(std::gcd(
-            lanes, int64_t(64 / (memrefOf(acc).getElementTypeBitWidth() / 8)))),
+        longest(64 / (memrefOf(acc).getElementTypeBitWidth() / 8)),
+        width(std::gcd(lanes, longest)),
         vectorType(VectorType::get({width}, memrefOf(acc).getElementType())),
         math(b, loc, vectorType) {}
 
@@ -83,14 +84,57 @@ private:
   void storeTile(Value acc, Value output, int64_t lane,
                  function_ref<Value(Value)> normalise);
 
+  /// A vector of acc, and what holds for its elements of a vector over rows.
+  struct Piece {
+    Values indices;
+    VectorType type;
+    int64_t row; // of the vector's rows, which all elements belong to; or -1
+  };
+  /// Every piece of acc of the rows [lane, lane + width).
+  void forEachPiece(int64_t lane, function_ref<void(const Piece &)> body);
+  Value spread(Value rows, const Piece &piece);
+  Value loadPiece(Value acc, const Piece &piece) {
+    return vector::LoadOp::create(b, loc, piece.type, acc, piece.indices);
+  }
+
   OpBuilder b;
   Location loc;
-  int64_t columns, lanes, width;
+  bool transposed;
+  int64_t columns, lanes, longest, width;
   VectorType vectorType;
   FloatBuilder math;
 };
 
 } // namespace
+
+void StateEmitter::forEachPiece(int64_t lane,
+                                function_ref<void(const Piece &)> body) {
+  if (transposed) {
+    forEachColumn(0, columns, 1, [&](Value column) {
+      body({{column, index(lane)}, vectorType, -1});
+    });
+    return;
+  }
+  ImplicitLocOpBuilder implicit(loc, b);
+  for (int64_t row = 0; row < width; ++row)
+    forEachVector(implicit, columns, longest, [&](Value column, int64_t count) {
+      OpBuilder::InsertionGuard guard(b);
+      b.restoreInsertionPoint(implicit.saveInsertionPoint());
+      body({{index(lane + row), column},
+            VectorType::get({count}, vectorType.getElementType()),
+            row});
+    });
+}
+
+Value StateEmitter::spread(Value rows, const Piece &piece) {
+  if (piece.row < 0)
+    return rows;
+  return vector::BroadcastOp::create(
+      b, loc,
+      piece.type.cloneWith(std::nullopt,
+                           cast<VectorType>(rows.getType()).getElementType()),
+      vector::ExtractOp::create(b, loc, rows, piece.row));
+}
 
 void StateEmitter::emitMerge(MergeOp op) {
   for (int64_t lane = 0; lane < lanes; lane += width) {
@@ -100,16 +144,18 @@ void StateEmitter::emitMerge(MergeOp op) {
     Value base = subtrahend(newMax);
     Value weight = math.expNonPositive(math.sub(max, base));
     Value otherWeight = math.expNonPositive(math.sub(otherMax, base));
-    auto merged = [&](Value x, Value other) {
-      return math.fma(x, weight, math.mul(other, otherWeight));
-    };
     store(newMax, op.getMax(), {}, lane);
-    store(merged(load(op.getSum(), {}, lane), load(op.getOtherSum(), {}, lane)),
-          op.getSum(), {}, lane);
-    forEachColumn(0, columns, 1, [&](Value column) {
-      store(merged(load(op.getAcc(), {column}, lane),
-                   load(op.getOtherAcc(), {column}, lane)),
-            op.getAcc(), {column}, lane);
+    Value sum = load(op.getSum(), {}, lane),
+          otherSum = load(op.getOtherSum(), {}, lane);
+    store(math.fma(sum, weight, math.mul(otherSum, otherWeight)), op.getSum(),
+          {}, lane);
+    forEachPiece(lane, [&](const Piece &piece) {
+      FloatBuilder on(b, loc, piece.type);
+      Value merged =
+          on.fma(loadPiece(op.getAcc(), piece), spread(weight, piece),
+                 on.mul(loadPiece(op.getOtherAcc(), piece),
+                        spread(otherWeight, piece)));
+      vector::StoreOp::create(b, loc, merged, op.getAcc(), piece.indices);
     });
   }
 }
@@ -170,11 +216,23 @@ void StateEmitter::emitFinalize(FinalizeOp op) {
     // Rule M2: a row without keys is 0 and its LSE -inf.
     Value zero = math.constant(0.0), empty = math.equal(sum, zero);
     Value divisor = math.select(empty, math.constant(1.0), sum);
-    storeTile(op.getAcc(), outputs[0], lane, [&](Value acc) {
-      if (weight)
-        acc = math.mul(acc, weight);
-      return math.select(empty, zero, math.div(acc, divisor));
-    });
+    if (transposed)
+      storeTile(op.getAcc(), outputs[0], lane, [&](Value acc) {
+        if (weight)
+          acc = math.mul(acc, weight);
+        return math.select(empty, zero, math.div(acc, divisor));
+      });
+    else
+      forEachPiece(lane, [&](const Piece &piece) {
+        FloatBuilder on(b, loc, piece.type);
+        Value acc = loadPiece(op.getAcc(), piece);
+        if (weight)
+          acc = on.mul(acc, spread(weight, piece));
+        storeConverted(b, loc,
+                       on.select(spread(empty, piece), on.constant(0.0),
+                                 on.div(acc, spread(divisor, piece))),
+                       outputs[0], piece.indices);
+      });
     if (outputs.size() == 2) {
       Value lse = math.add(max, math.log(divisor));
       store(math.select(empty, math.constant(-infinity), lse), outputs[1], {},
@@ -187,14 +245,11 @@ void StateEmitter::emitFinalize(FinalizeOp op) {
 // The pass
 //===----------------------------------------------------------------------===//
 
-/// acc^T [E][L], max [L] and sum [L], static, with unit inner stride.
-static LogicalResult checkState(Operation *op, AffineMap accMap,
-                                ValueRange state) {
+/// acc, max [L] and sum [L], static, with unit inner stride.
+static LogicalResult checkState(Operation *op, ValueRange state) {
   for (Value operand : state)
     if (!isa<MemRefType>(operand.getType()))
       return op->emitOpError("must be on memrefs here; bufferize first");
-  if (accMap.isIdentity())
-    return op->emitOpError("must have acc transposed, (e, m)");
   for (Value operand : state)
     if (!memrefOf(operand).hasStaticShape() ||
         !memrefOf(operand).isLastDimUnitStride())
@@ -207,12 +262,11 @@ namespace {
 
 struct LowerMergePass : fovea::impl::LowerMergeBase<LowerMergePass> {
   LogicalResult lower(MergeOp op) {
-    if (failed(
-            checkState(op, op.getAccLayout(),
-                       {op.getAcc(), op.getMax(), op.getSum(), op.getOtherAcc(),
-                        op.getOtherMax(), op.getOtherSum()})))
+    if (failed(checkState(op, {op.getAcc(), op.getMax(), op.getSum(),
+                               op.getOtherAcc(), op.getOtherMax(),
+                               op.getOtherSum()})))
       return failure();
-    StateEmitter(op, op.getAcc()).emitMerge(op);
+    StateEmitter(op, op.getAcc(), op.getAccLayout()).emitMerge(op);
     return success();
   }
 
@@ -222,9 +276,14 @@ struct LowerMergePass : fovea::impl::LowerMergeBase<LowerMergePass> {
       state.push_back(op.getSinks());
     if (op.getOutputs().size() == 2)
       state.push_back(op.getOutputs()[1]);
-    if (failed(checkState(op, op.getAccLayout(), state)))
+    if (failed(checkState(op, state)))
       return failure();
-    StateEmitter(op, op.getAcc()).emitFinalize(op);
+    Value output = op.getOutputs()[0];
+    if (op.getAccLayout().isIdentity() &&
+        !memrefOf(output).isLastDimUnitStride())
+      return op.emitOpError(
+          "needs an output with unit inner stride for acc as (m, e)");
+    StateEmitter(op, op.getAcc(), op.getAccLayout()).emitFinalize(op);
     return success();
   }
 

@@ -10,18 +10,21 @@
 //   many rows   rounds of kv heads: pack K and V of the round once, in the
 //               compute type, then one item per (query tile, head of the
 //               round);
-//   few rows    (decode) one item per (batch, kv head, part of the keys): K and
-//   V
-//               are read once, through a tile that stays in L1, and the parts,
+//   few rows    (decode) one item per (batch, some kv heads, part of the keys):
+//               the walk goes along the keys, from head to head within a KV
+//               tile, so that K and V are read once and, where the heads of a
+//               token lie side by side, in the order of memory. The parts,
 //               whose borders depend on the key index alone (rule D1), are
 //               merged.
 //
+// A tile of few rows is kept as rows (depth in the lanes of vectors), a larger
+// one transposed (rows in the lanes); see PartialKernel.h.
+//
 // The KV loop runs over segments of equal tile class (compiler/Transforms/
-// MaskCodegen.h): empty
-// tiles are never visited, full ones carry no mask. Scratch is memref.alloc in
-// the entry block, per worker where written; a later pass lays it out in the
-// workspace. Must not be asked about tensors, nor about attentions that are
-// tiles themselves (origin).
+// MaskCodegen.h): empty tiles are never visited, full ones carry no mask.
+// Scratch is memref.alloc in the entry block, per worker where written; a later
+// pass lays it out in the workspace. Must not be asked about tensors, nor about
+// attentions that are tiles themselves (origin).
 
 #include "compiler/CPU/Passes.h"
 #include "compiler/CPU/RowSource.h"
@@ -126,11 +129,14 @@ public:
   LogicalResult run();
 
 private:
-  /// Scratch and state of one query tile of `lanes` rows.
+  /// Scratch and state of one query tile of `size` rows.
   struct Tile {
-    int64_t lanes;
-    Value rows, rowsT, positions, out, lse, sinks; // per worker
-    Value acc, max, sum;                           // the state
+    int64_t size;
+    bool transposed;           // rows in the lanes
+    Value positions, gathered; // per worker
+    Value out, lse, sinks;     // per worker
+    Value rows;                // what the kernel reads
+    Value acc, max, sum;       // the state
   };
   /// A query tile's place in the problem.
   struct Place {
@@ -146,20 +152,23 @@ private:
   Value slot(OpBuilder &b, Value tiles, Value index) {
     return selectTile(b, loc, tiles, index);
   }
-  Tile makeTile(int64_t lanes);
+  Tile makeTile(int64_t size, bool transposed);
   Tile tileOf(OpBuilder &b, const Tile &buffers, Value worker);
   /// Scratch of a KV tile that is read once, per worker.
   struct KeyTile {
     Value key, value, positions;
   };
+  KeyTile makeKeyTile(const Tile &tile, Value positions);
   void emitManyRows(OpBuilder &b, const Tile &buffers, Value packPositions);
   void emitFewRows(OpBuilder &b, const Tile &buffers, const KeyTile &keyTile);
   void emitStart(OpBuilder &b, const Tile &tile);
   Value rowsOf(OpBuilder &b, Value buffer, OpFoldResult from,
                OpFoldResult count);
-  AffineMapAttr stateLayout();
+  SmallVector<int64_t> stateShape(const Tile &tile);
+  AffineMapAttr stateLayout(const Tile &tile);
+  bool maskDependsOnHead();
   void emitQuery(OpBuilder &b, const Tile &tile, const Place &place);
-  void emitKvLoop(OpBuilder &b, const Place &place, int64_t lanes,
+  void emitKvLoop(OpBuilder &b, const Place &place, int64_t tileRows,
                   Value firstKey, Value endKey, TileBody body);
   void emitPartial(OpBuilder &b, const Tile &tile, const Place &place, Value k,
                    Value v, Value j0, bool masked);
@@ -181,31 +190,57 @@ private:
 
   Value batches, queries, keys, rows, workers, headCount; // index, entry block
   Value fewRows;                                          // i1
+  /// Of a decode: parts of the keys, and kv heads that one item walks through.
+  Value parts, itemHeads;
 };
 
-AttentionTiler::Tile AttentionTiler::makeTile(int64_t lanes) {
+AttentionTiler::Tile AttentionTiler::makeTile(int64_t size, bool transposed) {
   Tile tile;
-  tile.lanes = lanes;
-  tile.rows = scratch({lanes, width}, compute);
-  tile.rowsT = scratch({width, lanes}, compute);
-  tile.positions = scratch({lanes}, rewriter.getI64Type());
-  tile.out = scratch({lanes, valueWidth}, compute);
-  tile.lse = op.hasLse() ? scratch({lanes}, compute) : Value();
-  tile.sinks = op.getSinks() ? scratch({lanes}, compute) : Value();
-  tile.acc = scratch({valueWidth, lanes}, compute);
-  tile.max = scratch({lanes}, compute);
-  tile.sum = scratch({lanes}, compute);
+  tile.size = size;
+  tile.transposed = transposed;
+  tile.positions = scratch({size}, rewriter.getI64Type());
+  tile.out = scratch({size, valueWidth}, compute);
+  tile.lse = op.hasLse() ? scratch({size}, compute) : Value();
+  tile.sinks = op.getSinks() ? scratch({size}, compute) : Value();
+  // The queries of all heads of an item.
+  Index ix{rewriter, loc};
+  auto perHead = [&](ArrayRef<int64_t> shape) {
+    return allocateTiles(rewriter, loc, ix.mul(workers, itemHeads), shape,
+                         compute);
+  };
+  if (transposed) {
+    tile.gathered = scratch({size, width}, compute);
+    tile.rows = perHead({width, size});
+  } else {
+    tile.rows = perHead({size, width});
+  }
   return tile;
+}
+
+AttentionTiler::KeyTile AttentionTiler::makeKeyTile(const Tile &tile,
+                                                    Value positions) {
+  auto buffer = [&](const RowSource &source, int64_t bufferWidth) {
+    auto stored = cast<MemRefType>(source.getSource().getType());
+    bool converted = tile.transposed || source.hasChain();
+    return scratch({config.getKvTile(), bufferWidth},
+                   converted ? compute : stored.getElementType());
+  };
+  return {buffer(key, width), buffer(value, valueWidth), positions};
 }
 
 AttentionTiler::Tile AttentionTiler::tileOf(OpBuilder &b, const Tile &buffers,
                                             Value worker) {
   Tile tile = buffers;
-  for (Value *part : {&tile.rows, &tile.rowsT, &tile.positions, &tile.out,
-                      &tile.lse, &tile.sinks, &tile.acc, &tile.max, &tile.sum})
+  for (Value *part :
+       {&tile.positions, &tile.gathered, &tile.out, &tile.lse, &tile.sinks})
     if (*part)
       *part = slot(b, *part, worker);
   return tile;
+}
+
+/// Whether the classes of tiles differ between heads.
+bool AttentionTiler::maskDependsOnHead() {
+  return !op.getMask().empty() && !op.getMask().getArgument(1).use_empty();
 }
 
 /// The keys of a batch row: N, or what `lengths` says, kept within [0, N].
@@ -242,17 +277,20 @@ void AttentionTiler::emitStart(OpBuilder &b, const Tile &tile) {
 void AttentionTiler::emitQuery(OpBuilder &b, const Tile &tile,
                                const Place &place) {
   Index ix{b, loc};
-  Value count = ix.min(ix.cst(tile.lanes), ix.sub(rows, place.row0));
+  Value count = ix.min(ix.cst(tile.size), ix.sub(rows, place.row0));
+  Value gathered = tile.transposed ? tile.gathered : tile.rows;
   query.emitTile(b, loc, place.b, place.g, place.row0, count, group,
-                 rowsMap(maps[0], true), queries, tile.positions, tile.rows);
-  linalg::TransposeOp::create(b, loc, tile.rows, tile.rowsT,
-                              ArrayRef<int64_t>{1, 0});
+                 rowsMap(maps[0], true), queries, tile.positions, gathered);
+  if (tile.transposed)
+    linalg::TransposeOp::create(b, loc, gathered, tile.rows,
+                                ArrayRef<int64_t>{1, 0});
 }
 
 /// Visits the KV tiles of [firstKey, endKey) that the mask does not empty, as
 /// runs of one class. firstKey is a multiple of the KV tile.
-void AttentionTiler::emitKvLoop(OpBuilder &b, const Place &place, int64_t lanes,
-                                Value firstKey, Value endKey, TileBody body) {
+void AttentionTiler::emitKvLoop(OpBuilder &b, const Place &place,
+                                int64_t tileRows, Value firstKey, Value endKey,
+                                TileBody body) {
   Index ix{b, loc};
   Value one = ix.cst(1);
   Value lo = ix.div(firstKey, ix.cst(config.getKvTile()));
@@ -269,8 +307,9 @@ void AttentionTiler::emitKvLoop(OpBuilder &b, const Place &place, int64_t lanes,
     return;
   }
 
-  // What the tile covers: rows [row0, row0 + lanes) folded back to i and h.
-  Value lastRow = ix.sub(ix.min(ix.add(place.row0, ix.cst(lanes)), rows), one);
+  // What the tile covers: its rows folded back to i and h.
+  Value lastRow =
+      ix.sub(ix.min(ix.add(place.row0, ix.cst(tileRows)), rows), one);
   Value groupValue = ix.cst(group);
   MaskBox box;
   box.b = place.b;
@@ -352,11 +391,15 @@ void AttentionTiler::emitPartial(OpBuilder &b, const Tile &tile,
   AffineExpr m, n, d, e;
   MLIRContext *ctx = b.getContext();
   bindDims(ctx, m, n, d, e);
-  ArrayAttr layout = b.getAffineMapArrayAttr(
-      {AffineMap::get(4, 0, {d, m}, ctx), AffineMap::get(4, 0, {n, d}, ctx),
-       AffineMap::get(4, 0, {n, e}, ctx), AffineMap::get(4, 0, {e, m}, ctx)});
+  auto rowsBy = [&](AffineExpr column) {
+    return tile.transposed ? AffineMap::get(4, 0, {column, m}, ctx)
+                           : AffineMap::get(4, 0, {m, column}, ctx);
+  };
+  ArrayAttr layout =
+      b.getAffineMapArrayAttr({rowsBy(d), AffineMap::get(4, 0, {n, d}, ctx),
+                               AffineMap::get(4, 0, {n, e}, ctx), rowsBy(e)});
   auto partial = PartialOp::create(
-      b, loc, TypeRange(), tile.rowsT, k, v,
+      b, loc, TypeRange(), tile.rows, k, v,
       ValueRange{place.b, place.g, place.row0, j0},
       ValueRange{batches, queries, place.keys}, op.getCaptures(), tile.acc,
       tile.max, tile.sum, b.getF64FloatAttr(op.getScaleOrDefault()),
@@ -372,11 +415,11 @@ void AttentionTiler::emitPartial(OpBuilder &b, const Tile &tile,
 void AttentionTiler::emitFinish(OpBuilder &b, const Tile &tile,
                                 const Place &place) {
   Index ix{b, loc};
-  Value count = ix.min(ix.cst(tile.lanes), ix.sub(rows, place.row0));
+  Value count = ix.min(ix.cst(tile.size), ix.sub(rows, place.row0));
   if (tile.sinks) {
     Value first = ix.mul(place.g, ix.cst(group));
     scf::ForOp::create(
-        b, loc, ix.cst(0), ix.cst(tile.lanes), ix.cst(1), ValueRange(),
+        b, loc, ix.cst(0), ix.cst(tile.size), ix.cst(1), ValueRange(),
         [&](OpBuilder &body, Location, Value l, ValueRange) {
           Index in{body, loc};
           Value head =
@@ -392,7 +435,7 @@ void AttentionTiler::emitFinish(OpBuilder &b, const Tile &tile,
   if (tile.lse)
     outputs.push_back(tile.lse);
   FinalizeOp::create(b, loc, TypeRange(), tile.acc, tile.max, tile.sum,
-                     tile.sinks, outputs, stateLayout());
+                     tile.sinks, outputs, stateLayout(tile));
   ScatterRowsOp::create(b, loc, TypeRange(), tile.out, place.b, place.g,
                         place.row0, count, op.getOutput(),
                         b.getI64IntegerAttr(group),
@@ -432,7 +475,7 @@ void AttentionTiler::emitManyRows(OpBuilder &b, const Tile &buffers,
   Value heads = ix.select(fewRows, ix.cst(0), headCount);
   Value roundHeads = ix.min(heads, workers);
   Value chunks = ix.ceilDiv(keys, kvTile);
-  Value tiles = ix.ceilDiv(rows, buffers.lanes);
+  Value tiles = ix.ceilDiv(rows, buffers.size);
   auto packed = [&](int64_t packedWidth) -> Value {
     return memref::AllocOp::create(
         b, loc,
@@ -442,6 +485,9 @@ void AttentionTiler::emitManyRows(OpBuilder &b, const Tile &buffers,
         b.getI64IntegerAttr(64));
   };
   Value packedKeys = packed(width), packedValues = packed(valueWidth);
+  Value accs = scratch(stateShape(buffers), compute),
+        maxs = scratch({buffers.size}, compute),
+        sums = scratch({buffers.size}, compute);
   auto rounds = scf::ForOp::create(b, loc, ix.cst(0), heads,
                                    ix.max(roundHeads, ix.cst(1)));
   OpBuilder round = OpBuilder::atBlockBegin(rounds.getBody());
@@ -480,13 +526,19 @@ void AttentionTiler::emitManyRows(OpBuilder &b, const Tile &buffers,
       at.sub(at.sub(tiles, at.cst(1)), at.div(attend.getItem(), headsNow));
   Place place;
   splitHead(body, at.add(first, head), place);
-  place.row0 = at.mul(tileIndex, at.cst(buffers.lanes));
-  Tile tile = tileOf(body, buffers, attend.getWorker());
+  place.row0 = at.mul(tileIndex, at.cst(buffers.size));
+  Value worker = attend.getWorker();
+  Tile tile = tileOf(body, buffers, worker);
+  for (auto [part, all] : {std::pair(&tile.rows, buffers.rows),
+                           {&tile.acc, accs},
+                           {&tile.max, maxs},
+                           {&tile.sum, sums}})
+    *part = slot(body, all, worker);
   emitQuery(body, tile, place);
   emitStart(body, tile);
   Value headKeys = slot(body, packedKeys, head);
   Value headValues = slot(body, packedValues, head);
-  emitKvLoop(body, place, tile.lanes, at.cst(0), place.keys,
+  emitKvLoop(body, place, tile.size, at.cst(0), place.keys,
              [&](OpBuilder &inner, Value kvIndex, bool masked) {
                Index k{inner, loc};
                Value j0 = k.mul(kvIndex, k.cst(kvTile));
@@ -499,17 +551,19 @@ void AttentionTiler::emitManyRows(OpBuilder &b, const Tile &buffers,
 }
 
 /// Keys [j0, j0 + count) of the place's kv head as [count][width] of the
-/// compute type: in place where the memory already is that, otherwise through
+/// buffer's type: in place where the memory already is that, otherwise through
 /// `buffer`.
 Value AttentionTiler::emitKeyTile(OpBuilder &b, const RowSource &source,
                                   AffineMap map, const Place &place, Value j0,
                                   Value count, Value buffer, Value positions) {
   MLIRContext *ctx = b.getContext();
   Value original = source.getSource();
-  int64_t tileWidth = cast<MemRefType>(buffer.getType()).getDimSize(1);
+  auto bufferType = cast<MemRefType>(buffer.getType());
+  int64_t tileWidth = bufferType.getDimSize(1);
+  Type element = bufferType.getElementType();
   Index ix{b, loc};
   auto anyRows =
-      MemRefType::get({ShapedType::kDynamic, tileWidth}, compute,
+      MemRefType::get({ShapedType::kDynamic, tileWidth}, element,
                       StridedLayoutAttr::get(ctx, ShapedType::kDynamic,
                                              {ShapedType::kDynamic, 1}));
   auto gather = [&](OpBuilder &at) -> Value {
@@ -519,7 +573,7 @@ Value AttentionTiler::emitKeyTile(OpBuilder &b, const RowSource &source,
         at, loc, anyRows, rowsOf(at, buffer, at.getIndexAttr(0), count));
   };
   auto type = cast<MemRefType>(original.getType());
-  if (source.hasChain() || type.getElementType() != compute)
+  if (source.hasChain() || type.getElementType() != element)
     return gather(b);
 
   auto metadata = memref::ExtractStridedMetadataOp::create(b, loc, original);
@@ -549,32 +603,34 @@ Value AttentionTiler::emitKeyTile(OpBuilder &b, const RowSource &source,
   return choice.getResult(0);
 }
 
-/// One item per (batch, kv head, part of the keys), and a loop that merges the
-/// parts if there are several. There are no items where the number of rows asks
-/// for a tile of another size.
+/// One item per (batch, some kv heads, part of the keys), and a loop that
+/// merges the parts if there are several. There are no items where the number
+/// of rows asks for a tile of another size.
 void AttentionTiler::emitFewRows(OpBuilder &b, const Tile &buffers,
                                  const KeyTile &keyTile) {
   Index ix{b, loc};
   int64_t kvTile = config.getKvTile(), split = config.getKvSplit();
   Value narrow = ix.cst(config.getNarrowQueryTile());
-  Value taken = buffers.lanes == config.getNarrowQueryTile()
-                    ? ix.atMost(rows, narrow)
-                    : ix.both(fewRows, ix.less(narrow, rows));
+  Value taken = buffers.transposed ? ix.both(fewRows, ix.less(narrow, rows))
+                                   : ix.atMost(rows, narrow);
   Value heads = ix.select(taken, headCount, ix.cst(0));
-  Value parts = ix.max(ix.cst(1), ix.ceilDiv(keys, split));
-  Value items = ix.mul(heads, parts);
+  Value chunks = ix.div(ix.add(ix.cst(kvHeads - 1), itemHeads), itemHeads);
+  Value items = ix.mul(ix.mul(ix.div(heads, ix.cst(kvHeads)), chunks), parts);
   Value single = ix.equal(parts, ix.cst(1));
 
-  // The parts' states outlive the items that make them.
+  // The states of the parts outlive the items that make them.
   auto states = [&](ArrayRef<int64_t> shape) {
-    return allocateTiles(b, loc, items, shape, compute);
+    return allocateTiles(b, loc, ix.mul(heads, parts), shape, compute);
   };
-  Value accs = states({valueWidth, buffers.lanes}),
-        maxs = states({buffers.lanes}), sums = states({buffers.lanes});
-  auto stateOf = [&](OpBuilder &at, Tile tile, Value item) {
-    tile.acc = slot(at, accs, item);
-    tile.max = slot(at, maxs, item);
-    tile.sum = slot(at, sums, item);
+  Value accs = states(stateShape(buffers)), maxs = states({buffers.size}),
+        sums = states({buffers.size});
+  auto stateOf = [&](OpBuilder &at, Tile tile, const Place &place, Value part) {
+    Index in{at, loc};
+    Value head = in.add(in.mul(place.b, in.cst(kvHeads)), place.g);
+    Value state = in.add(in.mul(head, parts), part);
+    tile.acc = slot(at, accs, state);
+    tile.max = slot(at, maxs, state);
+    tile.sum = slot(at, sums, state);
     return tile;
   };
 
@@ -583,33 +639,62 @@ void AttentionTiler::emitFewRows(OpBuilder &b, const Tile &buffers,
     OpBuilder body = OpBuilder::atBlockBegin(&attend.getBody().front());
     Index at{body, loc};
     Value item = attend.getItem(), worker = attend.getWorker();
-    Place place;
-    splitHead(body, at.div(item, parts), place);
-    place.row0 = at.cst(0);
-    Value firstKey = at.mul(at.rem(item, parts), at.cst(split));
-    Value endKey = at.min(at.add(firstKey, at.cst(split)), place.keys);
-    Tile tile = stateOf(body, tileOf(body, buffers, worker), item);
-    emitQuery(body, tile, place);
-    emitStart(body, tile);
+    Value part = at.rem(item, parts), chunk = at.div(item, parts);
+    Place first;
+    first.b = at.div(chunk, chunks);
+    first.g = at.mul(at.rem(chunk, chunks), itemHeads);
+    first.row0 = at.cst(0);
+    first.keys = keysOf(body, first.b);
+    Value endHead = at.min(at.add(first.g, itemHeads), at.cst(kvHeads));
+    Tile scratchTile = tileOf(body, buffers, worker);
+    auto forEachHead =
+        [&](OpBuilder &outer,
+            llvm::function_ref<void(OpBuilder &, const Tile &, const Place &)>
+                visit) {
+          auto loop = scf::ForOp::create(outer, loc, first.g, endHead,
+                                         Index{outer, loc}.cst(1));
+          OpBuilder inner = OpBuilder::atBlockBegin(loop.getBody());
+          Index in{inner, loc};
+          Place place = first;
+          place.g = loop.getInductionVar();
+          Tile tile = stateOf(inner, scratchTile, place, part);
+          tile.rows =
+              slot(inner, buffers.rows,
+                   in.add(in.mul(worker, itemHeads), in.sub(place.g, first.g)));
+          visit(inner, tile, place);
+        };
+
+    forEachHead(body, [&](OpBuilder &in, const Tile &tile, const Place &place) {
+      emitQuery(in, tile, place);
+      emitStart(in, tile);
+    });
+    Value firstKey = at.mul(part, at.cst(split));
+    Value endKey = at.min(at.add(firstKey, at.cst(split)), first.keys);
     Value positions = slot(body, keyTile.positions, worker);
     Value keyBuffer = slot(body, keyTile.key, worker),
           valueBuffer = slot(body, keyTile.value, worker);
-    emitKvLoop(
-        body, place, tile.lanes, firstKey, endKey,
-        [&](OpBuilder &inner, Value kvIndex, bool masked) {
-          Index k{inner, loc};
-          Value j0 = k.mul(kvIndex, k.cst(kvTile));
-          Value count = k.min(k.cst(kvTile), k.sub(endKey, j0));
-          Value keyRows = emitKeyTile(inner, key, rowsMap(maps[1], false),
-                                      place, j0, count, keyBuffer, positions);
-          Value valueRows =
-              emitKeyTile(inner, value, rowsMap(maps[2], false), place, j0,
-                          count, valueBuffer, positions);
-          emitPartial(inner, tile, place, keyRows, valueRows, j0, masked);
-        });
+    emitKvLoop(body, first, buffers.size, firstKey, endKey,
+               [&](OpBuilder &inner, Value kvIndex, bool masked) {
+                 Index k{inner, loc};
+                 Value j0 = k.mul(kvIndex, k.cst(kvTile));
+                 Value count = k.min(k.cst(kvTile), k.sub(endKey, j0));
+                 forEachHead(inner, [&](OpBuilder &in, const Tile &tile,
+                                        const Place &place) {
+                   Value keyRows =
+                       emitKeyTile(in, key, rowsMap(maps[1], false), place, j0,
+                                   count, keyBuffer, positions);
+                   Value valueRows =
+                       emitKeyTile(in, value, rowsMap(maps[2], false), place,
+                                   j0, count, valueBuffer, positions);
+                   emitPartial(in, tile, place, keyRows, valueRows, j0, masked);
+                 });
+               });
     auto alone = scf::IfOp::create(body, loc, single, /*withElseRegion=*/false);
     OpBuilder finish = alone.getThenBodyBuilder();
-    emitFinish(finish, tile, place);
+    forEachHead(finish,
+                [&](OpBuilder &in, const Tile &tile, const Place &place) {
+                  emitFinish(in, tile, place);
+                });
   }
 
   auto join =
@@ -619,22 +704,29 @@ void AttentionTiler::emitFewRows(OpBuilder &b, const Tile &buffers,
   Place place;
   splitHead(body, join.getItem(), place);
   place.row0 = at.cst(0);
-  Value firstItem = at.mul(join.getItem(), parts);
-  Tile tile = stateOf(body, tileOf(body, buffers, join.getWorker()), firstItem);
+  Tile tile =
+      stateOf(body, tileOf(body, buffers, join.getWorker()), place, at.cst(0));
   auto others = scf::ForOp::create(body, loc, at.cst(1), parts, at.cst(1));
   OpBuilder step = OpBuilder::atBlockBegin(others.getBody());
-  Tile other = stateOf(
-      step, tile, Index{step, loc}.add(firstItem, others.getInductionVar()));
+  Tile other = stateOf(step, tile, place, others.getInductionVar());
   MergeOp::create(step, loc, TypeRange(), other.acc, other.max, other.sum,
-                  tile.acc, tile.max, tile.sum, stateLayout());
+                  tile.acc, tile.max, tile.sum, stateLayout(tile));
   emitFinish(body, tile, place);
 }
 
-/// The layout of acc over (m, e): [e][m], rows in the lanes.
-AffineMapAttr AttentionTiler::stateLayout() {
-  AffineExpr m, e;
-  bindDims(op.getContext(), m, e);
-  return AffineMapAttr::get(AffineMap::get(2, 0, {e, m}, op.getContext()));
+SmallVector<int64_t> AttentionTiler::stateShape(const Tile &tile) {
+  if (tile.transposed)
+    return {valueWidth, tile.size};
+  return {tile.size, valueWidth};
+}
+
+/// The layout of acc over (m, e).
+AffineMapAttr AttentionTiler::stateLayout(const Tile &tile) {
+  SmallVector<unsigned> order = {0, 1};
+  if (tile.transposed)
+    std::swap(order[0], order[1]);
+  return AffineMapAttr::get(
+      AffineMap::getPermutationMap(order, op.getContext()));
 }
 
 LogicalResult AttentionTiler::run() {
@@ -657,16 +749,22 @@ LogicalResult AttentionTiler::run() {
   workers = cpu::WorkersOp::create(rewriter, loc, rewriter.getIndexType());
   fewRows = ix.atMost(rows, ix.cst(config.getQueryTile()));
 
-  int64_t narrow = config.getNarrowQueryTile(), wide = config.getQueryTile();
-  int64_t kvTile = config.getKvTile();
-  KeyTile keyTile = {scratch({kvTile, width}, compute),
-                     scratch({kvTile, valueWidth}, compute),
-                     scratch({kvTile}, rewriter.getI64Type())};
-  Tile wideTile = makeTile(wide);
-  if (narrow != wide)
-    emitFewRows(rewriter, makeTile(narrow), keyTile);
-  emitFewRows(rewriter, wideTile, keyTile);
-  emitManyRows(rewriter, wideTile, keyTile.positions);
+  parts = ix.max(ix.cst(1), ix.ceilDiv(keys, config.getKvSplit()));
+  // An item of a decode takes as many heads as leave two items for each worker:
+  // the more, the longer the runs of memory that are read in order. Where the
+  // mask empties different tiles for different heads, each walks on its own.
+  Value perWorker =
+      ix.div(ix.mul(headCount, parts), ix.mul(workers, ix.cst(2)));
+  Value most = ix.cst(maskDependsOnHead() ? 1 : kvHeads);
+  itemHeads =
+      ix.select(fewRows, ix.max(ix.cst(1), ix.min(perWorker, most)), ix.cst(1));
+
+  Value positions = scratch({config.getKvTile()}, rewriter.getI64Type());
+  Tile narrowTile = makeTile(config.getNarrowQueryTile(), /*transposed=*/false);
+  emitFewRows(rewriter, narrowTile, makeKeyTile(narrowTile, positions));
+  Tile wideTile = makeTile(config.getQueryTile(), /*transposed=*/true);
+  emitFewRows(rewriter, wideTile, makeKeyTile(wideTile, positions));
+  emitManyRows(rewriter, wideTile, positions);
   rewriter.eraseOp(op);
   RowSource::eraseChains({query, key, value}, rewriter);
   return success();

@@ -51,8 +51,13 @@ struct SelectConfig : fovea::impl::SelectConfigBase<SelectConfig> {
       kvTile /= 2;
     // Long enough that merging is cheap, short enough to feed threads.
     int64_t kvSplit = 16 * kvTile;
-    return ConfigAttr::get(op.getContext(), vectors * vector, vector, kvTile,
-                           vector, unroll, kvSplit);
+    // Whole queries of a group, up to what a decode with a few tokens ahead
+    // needs; groups beyond a full tile have no use for a narrow one.
+    int64_t queryTile = vectors * vector, group = op.getGroupSize();
+    int64_t narrow =
+        std::min(std::max<int64_t>(group, 8 - 8 % group), queryTile);
+    return ConfigAttr::get(op.getContext(), queryTile, narrow, kvTile, vector,
+                           unroll, kvSplit);
   }
 };
 } // namespace

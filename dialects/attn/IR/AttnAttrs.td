@@ -79,7 +79,8 @@ def Attn_ConfigAttr : AttrDef<Attn_Dialect, "Config"> {
     tiling and by the micro-kernels. It never changes what is computed, only how.
 
     - `query_tile`: folded query rows (lanes) of a full tile, a multiple of `vector`
-    - `narrow_query_tile`: lanes of the tile used when one is enough (decode)
+    - `narrow_query_tile`: folded query rows up to which K and V are read in vectors
+      along the depth (decode)
     - `kv_tile`: keys of one tile of the KV loop
     - `vector`: elements of a hardware vector in the compute type
     - `unroll`: keys (or output columns) held in registers by a micro-kernel

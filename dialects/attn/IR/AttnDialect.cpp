@@ -96,12 +96,11 @@ LogicalResult ConfigAttr::verify(function_ref<InFlightDiagnostic()> emitError,
   if (!inRange(vector, 64) || !llvm::isPowerOf2_64(vector))
     return emitError()
            << "vector must be a power of two of at most 64 elements";
-  for (int64_t tile : {queryTile, narrowQueryTile})
-    if (!inRange(tile, 256) || tile % vector != 0)
-      return emitError()
-             << "query tiles must be multiples of vector, at most 256";
-  if (narrowQueryTile > queryTile)
-    return emitError() << "narrow_query_tile must not exceed query_tile";
+  if (!inRange(queryTile, 256) || queryTile % vector != 0)
+    return emitError()
+           << "query_tile must be a multiple of vector, at most 256";
+  if (!inRange(narrowQueryTile, queryTile))
+    return emitError() << "narrow_query_tile must be in [1, query_tile]";
   if (!inRange(kvTile, 4096) || !inRange(unroll, 32))
     return emitError() << "kv_tile must be in [1, 4096], unroll in [1, 32]";
   if (kvSplit < kvTile || kvSplit % kvTile != 0)

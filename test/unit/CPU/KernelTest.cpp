@@ -60,14 +60,18 @@ template <typename T> struct State {
   State(const KernelShape &shape)
       : acc(shape.columns * shape.lanes, 0), max(shape.lanes, T(-infinity)),
         sum(shape.lanes, 0),
-        accRef(memref(acc.data(), shape.columns, shape.lanes, shape.lanes)),
+        accRef(
+            shape.depthLanes
+                ? memref(acc.data(), shape.lanes, shape.columns, shape.columns)
+                : memref(acc.data(), shape.columns, shape.lanes, shape.lanes)),
         maxRef(memref(max.data(), shape.lanes)),
         sumRef(memref(sum.data(), shape.lanes)) {}
 };
 
 /// Runs the kernel and compares; returns the worst error as a share of the
 /// bound.
-template <typename T, typename Output = T, typename Capture = int32_t>
+template <typename T, typename Output = T, typename Capture = int32_t,
+          typename Stored = T>
 double run(const KernelShape &shape, const Problem &problem,
            std::vector<Capture> *capture = nullptr) {
   Jit jit(kernelText(shape));
@@ -80,19 +84,21 @@ double run(const KernelShape &shape, const Problem &problem,
   const int64_t n = problem.keys, kStride = D + 5, vStride = E + 3;
   std::mt19937 random(7);
   std::uniform_real_distribution<double> uniform(-1, 1);
-  std::vector<T> q(D * L), k(n * kStride, T(nan)), v(n * vStride, T(nan));
+  std::vector<T> q(D * L);
+  std::vector<Stored> k(n * kStride, Stored(nan)), v(n * vStride, Stored(nan));
   for (T &x : q)
     x = T(uniform(random) * problem.magnitude);
   for (int64_t j = 0; j < n; ++j) {
     bool poisoned = j >= problem.poisonedFrom && j < problem.poisonedTo;
     for (int d = 0; d < D; ++d)
       k[j * kStride + d] =
-          T(poisoned ? nan : uniform(random) * problem.magnitude);
+          Stored(poisoned ? nan : uniform(random) * problem.magnitude);
     for (int e = 0; e < E; ++e)
       v[j * vStride + e] =
-          T(poisoned ? (e % 2 ? infinity : nan) : uniform(random));
+          Stored(poisoned ? (e % 2 ? infinity : nan) : uniform(random));
   }
-  auto qRef = memref(q.data(), D, L, L);
+  auto qRef =
+      shape.depthLanes ? memref(q.data(), L, D, D) : memref(q.data(), D, L, L);
   auto kRef = memref(k.data(), n, D, kStride),
        vRef = memref(v.data(), n, E, vStride);
   State<T> state(shape), first(shape);
@@ -166,7 +172,8 @@ double run(const KernelShape &shape, const Problem &problem,
         continue;
       double dot = 0;
       for (int d = 0; d < D; ++d)
-        dot += double(q[d * L + l]) * k[j * kStride + d];
+        dot += double(q[shape.depthLanes ? l * D + d : d * L + l]) *
+               double(k[j * kStride + d]);
       s.push_back(problem.score(dot * shape.scale, point));
       attended.push_back(j);
     }
@@ -188,7 +195,7 @@ double run(const KernelShape &shape, const Problem &problem,
     for (int e = 0; e < E; ++e) {
       double want = 0, weight = 0;
       for (size_t x = 0; x < s.size(); ++x) {
-        double value = v[attended[x] * vStride + e];
+        double value = double(v[attended[x] * vStride + e]);
         want += s[x] / sum * value;
         weight += s[x] / sum * std::abs(value);
       }
@@ -451,6 +458,172 @@ TEST(CPUKernel, LargeAndNegativelyScaledScores) {
   run<float>(shape, problem);
   shape.scale = 1;
   run<float>(shape, problem);
+}
+
+//===----------------------------------------------------------------------===//
+// Depth in the lanes
+//===----------------------------------------------------------------------===//
+
+/// Rows of a decode: `group` heads and `queries` tokens.
+KernelShape decodeShape(int group, int queries = 1) {
+  KernelShape shape;
+  shape.depthLanes = true;
+  shape.group = group;
+  shape.lanes = group * queries;
+  return shape;
+}
+
+TEST(CPUDecodeKernel, GroupsAndKeys) {
+  double worst = 0;
+  for (int group : {1, 2, 3, 4, 5, 11, 14})
+    for (int64_t keys : {0, 1, 9, 65}) {
+      KernelShape shape = decodeShape(group, group < 4 ? 3 : 1);
+      Problem problem;
+      problem.keys = keys;
+      problem.split = keys / 3;
+      worst = std::max(worst, run<float>(shape, problem));
+    }
+  std::printf("decode: error at most %.2f of the bound\n", worst);
+}
+
+TEST(CPUDecodeKernel, Widths) {
+  for (auto [depth, columns] : {std::pair(1, 1),
+                                {3, 5},
+                                {8, 8},
+                                {12, 20},
+                                {80, 33},
+                                {128, 96},
+                                {192, 128}})
+    for (int vector : {8, 16}) {
+      KernelShape shape = decodeShape(4);
+      shape.depth = depth, shape.columns = columns, shape.vector = vector;
+      Problem problem;
+      problem.keys = 71;
+      problem.split = 30;
+      run<float>(shape, problem);
+    }
+}
+
+TEST(CPUDecodeKernel, StoredTypes) {
+  for (int group : {1, 4}) {
+    KernelShape shape = decodeShape(group);
+    shape.depth = 40, shape.columns = 27;
+    Problem problem;
+    shape.storedType = "bf16";
+    run<float, float, int32_t, BFloat>(shape, problem);
+    shape.storedType = "f16";
+    run<float, float, int32_t, _Float16>(shape, problem);
+    shape.storedType = "";
+    shape.type = shape.outputType = "f64";
+    shape.vector = 4;
+    EXPECT_LE(run<double>(shape, problem), 1);
+    shape.vector = 8;
+    EXPECT_LE(run<double>(shape, problem), 1);
+  }
+}
+
+TEST(CPUDecodeKernel, RowsPastTheEnd) {
+  KernelShape shape = decodeShape(3, 4);
+  Problem problem;
+  problem.rows = 2; // of the tile's four queries
+  run<float>(shape, problem);
+}
+
+TEST(CPUDecodeKernel, MaskedKeysAreNotRead) {
+  for (int group : {1, 3}) {
+    KernelShape shape = decodeShape(group, 8 / group);
+    shape.columns = 27;
+    shape.mask = causal;
+    Problem problem;
+    problem.mask = isCausal;
+    problem.row0 = 30 * group;
+    // Masked for some queries and attended by others.
+    problem.poisonedFrom = 32;
+    problem.poisonedTo = 34;
+    run<float>(shape, problem);
+    problem.poisonedFrom = 60;
+    problem.poisonedTo = 100;
+    run<float>(shape, problem);
+    shape.mask = nothing;
+    problem.mask = [](Point) { return false; };
+    problem.poisonedFrom = 0;
+    problem.split = 20;
+    for (bool merge : {false, true}) {
+      problem.merge = merge;
+      run<float>(shape, problem);
+    }
+  }
+}
+
+TEST(CPUDecodeKernel, ScoreMaskAndCaptures) {
+  KernelShape shape = decodeShape(2, 4);
+  shape.score = "  %d = arith.subi %j, %i : i64\n"
+                "  %f = arith.sitofp %d : i64 to f32\n"
+                "  %hf = arith.sitofp %h : i64 to f32\n"
+                "  %slope = arith.constant 0.0078125 : f32\n"
+                "  %x = arith.mulf %f, %slope : f32\n"
+                "  %y = arith.mulf %x, %hf : f32\n"
+                "  %z = arith.addf %s, %y : f32\n"
+                "  attn.yield %z : f32\n";
+  shape.captures = "ids = %c0 : memref<?xi32>";
+  shape.captureType = "memref<?xi32>";
+  shape.mask = "  %x = attn.element %c[%j] : memref<?xi32> -> i64\n"
+               "  %y = attn.element %c[%i] : memref<?xi32> -> i64\n"
+               "  %m = arith.cmpi eq, %x, %y : i64\n"
+               "  attn.yield %m : i1\n";
+  std::vector<int32_t> ids(100);
+  for (size_t i = 0; i < ids.size(); ++i)
+    ids[i] = int32_t(i / 17);
+  Problem problem;
+  problem.row0 = 80;
+  problem.g = 1;
+  problem.split = 50;
+  problem.mask = [&](Point p) {
+    return ids[p.j] == ids[std::min<size_t>(p.i, ids.size() - 1)];
+  };
+  problem.score = [](double s, Point p) {
+    return s + 0.0078125 * (p.j - p.i) * p.h;
+  };
+  run<float>(shape, problem, &ids);
+}
+
+TEST(CPUDecodeKernel, MergedStatesAndSinks) {
+  KernelShape shape = decodeShape(3, 2);
+  shape.columns = 21;
+  shape.mask = causal;
+  Problem problem;
+  problem.mask = isCausal;
+  problem.row0 = 90;
+  problem.split = 50;
+  problem.merge = true;
+  run<float>(shape, problem);
+  problem.split = 0;
+  problem.sinks = true;
+  run<float>(shape, problem);
+  shape.outputType = "bf16";
+  run<float, BFloat>(shape, problem);
+}
+
+// No spill in the inner loops, and no conversion but by vector instructions.
+TEST(CPUDecodeKernel, Assembly) {
+  for (auto [cpu, vector] : {std::pair("x86-64-v3", 8), {"x86-64-v4", 16}}) {
+    KernelShape shape = decodeShape(4);
+    shape.depth = shape.columns = 128;
+    shape.vector = vector;
+    shape.storedType = "bf16";
+    Jit jit(kernelText(shape), cpu);
+    std::string assembly = jit.getAssembly();
+    assembly.resize(assembly.find("\nmerge:"));
+    EXPECT_GT(count(assembly, "prefetcht0"), 0) << cpu;
+    EXPECT_GT(count(assembly, "vpmovzxwd"), 0) << cpu;
+    for (size_t at = 0;
+         (at = assembly.find("vfmadd231ps", at)) != std::string::npos; ++at) {
+      size_t line = assembly.find('\n', at);
+      EXPECT_EQ(assembly.substr(at, line - at).find("Reload"),
+                std::string::npos)
+          << cpu << assembly.substr(at, line - at);
+    }
+  }
 }
 
 TEST(CPUKernel, OutputTypesAndLayouts) {

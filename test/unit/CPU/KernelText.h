@@ -21,6 +21,8 @@ struct KernelShape {
   double scale = 0.125;
   int group = 1, kvHeads = 1;
   std::string type = "f32", outputType = "f32";
+  bool depthLanes = false;     // q [L][D] and acc [L][E], not transposed
+  std::string storedType = ""; // of K and V; empty: type
   std::string score, mask; // bodies of the regions; arguments as in regionHead
   std::string captures;    // "name = %c0 : type", of one memref
   std::string captureType;
@@ -32,13 +34,16 @@ inline std::string kernelText(const KernelShape &shape) {
   auto number = [](int value) { return std::to_string(value); };
   const std::string &t = shape.type;
   std::string lanes = "x" + t + ">";
-  std::string q =
-      "memref<" + number(shape.depth) + "x" + number(shape.lanes) + lanes;
-  std::string acc =
-      "memref<" + number(shape.columns) + "x" + number(shape.lanes) + lanes;
+  auto rowsBy = [&](int width) {
+    std::string rows = number(shape.lanes), columns = number(width);
+    return "memref<" + (shape.depthLanes ? rows : columns) + "x" +
+           (shape.depthLanes ? columns : rows) + lanes;
+  };
+  std::string q = rowsBy(shape.depth), acc = rowsBy(shape.columns);
+  std::string stored = shape.storedType.empty() ? t : shape.storedType;
   std::string row = "memref<" + number(shape.lanes) + lanes;
   auto strided = [&](int width) {
-    return "memref<?x" + number(width) + "x" + t + ", strided<[?, 1]>>";
+    return "memref<?x" + number(width) + "x" + stored + ", strided<[?, 1]>>";
   };
   std::string k = strided(shape.depth), v = strided(shape.columns);
   std::string o =
@@ -64,11 +69,18 @@ inline std::string kernelText(const KernelShape &shape) {
   char scale[64];
   std::snprintf(scale, sizeof scale, "%.17e", shape.scale);
   std::string state = acc + ", " + row + ", " + row;
-  return "#q = affine_map<(m, n, d, e) -> (d, m)>\n"
+  std::string qOrder = shape.depthLanes ? "(m, d)" : "(d, m)",
+              accOrder = shape.depthLanes ? "(m, e)" : "(e, m)";
+  return "#q = affine_map<(m, n, d, e) -> " + qOrder +
+         ">\n"
          "#k = affine_map<(m, n, d, e) -> (n, d)>\n"
          "#v = affine_map<(m, n, d, e) -> (n, e)>\n"
-         "#acc = affine_map<(m, n, d, e) -> (e, m)>\n"
-         "#state = affine_map<(m, e) -> (e, m)>\n"
+         "#acc = affine_map<(m, n, d, e) -> " +
+         accOrder +
+         ">\n"
+         "#state = affine_map<(m, e) -> " +
+         accOrder +
+         ">\n"
          "func.func @partial(%q: " +
          q + ", %k: " + k + ", %v: " + v + ", %acc: " + acc + ", %max: " + row +
          ", %sum: " + row +
@@ -85,10 +97,12 @@ inline std::string kernelText(const KernelShape &shape) {
          " : i64, kv_heads = " + number(shape.kvHeads) +
          " : i64, indexing_maps = [#q, #k, #v, #acc], config = "
          "#attn.config<query_tile = " +
-         number(shape.queryTile ? shape.queryTile : shape.lanes) +
-         ", narrow_query_tile = " + number(shape.vector) +
-         ", kv_tile = " + number(shape.block) +
-         ", vector = " + number(shape.vector) +
+         number(shape.queryTile ? shape.queryTile
+                                : (shape.lanes + shape.vector - 1) /
+                                      shape.vector * shape.vector) +
+         ", narrow_query_tile = 1"
+         ", kv_tile = " +
+         number(shape.block) + ", vector = " + number(shape.vector) +
          ", unroll = " + number(shape.unroll) +
          ", kv_split = " + number(shape.block) +
          ">}\n  return\n}\n"

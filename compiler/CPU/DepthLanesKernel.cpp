@@ -1,0 +1,429 @@
+// Part of the Fovea project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information. SPDX-License-Identifier:
+// Apache-2.0 WITH LLVM-exception
+
+// The micro-kernel of attn.partial for few rows (decode): what takes the time
+// is reading K and V once, so they are read as vectors along d and e, in their
+// own type, and converted in registers. From q [L][D], k [n][D], v [n][E], acc
+// [L][E], max [L] and sum [L] to vector, scf and memref operations. Only the
+// rows that exist are computed, in blocks that divide the group. Meanwhile the
+// rows that the next KV tile of the same head will need are prefetched.
+//
+// Units of a block of rows: QK, sums over lanes that are reduced to scores S
+// [rows][keys]; softmax with keys in the lanes, where mask and score regions
+// see vectors of j; PV, columns in the lanes. It must not be asked about
+// operands without unit inner stride.
+
+#include "compiler/CPU/PartialKernel.h"
+
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+
+#include <limits>
+#include <numeric>
+
+using namespace mlir;
+using namespace fovea::attn;
+using namespace fovea::cpu;
+
+namespace {
+
+/// Independent chains that keep two multiply-add units of latency 4 busy.
+constexpr int64_t chains = 8;
+
+/// Bytes of what a prefetch brings.
+constexpr int64_t cacheLine = 64;
+
+constexpr double infinity = std::numeric_limits<double>::infinity();
+
+class DepthLanesKernel : PartialKernel {
+public:
+  DepthLanesKernel(PartialOp op, func::FuncOp function);
+  void emit();
+
+private:
+  /// The rows of one block, and where they lie in q, acc, max and sum.
+  struct Rows {
+    Values index;
+  };
+  void emitBlock(const Rows &rows, Value first, Value count);
+  void emitQK(const Rows &rows, Value first, Value count);
+  void emitKeyGroup(int64_t keys, const Rows &rows, Value first, Value key);
+  void emitDepthTail(const Rows &rows, Value first, Value count);
+  void emitPrefetch(Value memref, Value row);
+  Values emitSoftmax(const Rows &rows, Value first, Value count);
+  void emitPV(const Rows &rows, Value first, Value count, const Values &alpha);
+  void emitColumns(FloatBuilder &lanes, int64_t step, int64_t vectors,
+                   const Rows &rows, Value column, Value first, Value count,
+                   const Values &alpha);
+
+  Values reduceToLanes(ArrayRef<Value> sums);
+  Value reduce(Value vector, function_ref<Value(Value, Value)> combine);
+  Value load(Type type, Value memref, ValueRange indices) {
+    return loadConverted(b, loc, type, memref, indices);
+  }
+  void store(Value value, Value memref, ValueRange indices) {
+    storeConverted(b, loc, value, memref, indices);
+  }
+  Value broadcast(Value scalar, Type type) {
+    return type == compute ? scalar
+                           : vector::BroadcastOp::create(b, loc, type, scalar);
+  }
+
+  int64_t depth, columns, block, rowBlock, keyGroup;
+  FloatBuilder scalar;
+  Value scores;   // [rowBlock][block, rounded up to vectors]
+  Value attended; // the same, 1 or 0, if there is a mask
+};
+
+} // namespace
+
+/// As many rows as K and V vectors in registers can serve at once; a divisor of
+/// the group, so that blocks are whole, and of the tile, so that they lie in
+/// it.
+static int64_t chooseRowBlock(PartialOp op) {
+  int64_t common = std::gcd(int64_t(op.getGroup()), op.getTileRows());
+  int64_t rows = std::min<int64_t>(common, 7);
+  while (common % rows != 0)
+    --rows;
+  return rows;
+}
+
+DepthLanesKernel::DepthLanesKernel(PartialOp op, func::FuncOp function)
+    : PartialKernel(op, function), depth(memrefOf(op.getQuery()).getDimSize(1)),
+      columns(memrefOf(op.getAcc()).getDimSize(1)), block(config.getKvTile()),
+      rowBlock(chooseRowBlock(op)),
+      keyGroup(std::max<int64_t>(chains / rowBlock, 1)),
+      scalar(b, loc, compute) {}
+
+void DepthLanesKernel::emit() {
+  int64_t padded = llvm::alignTo(block, width);
+  scores = allocateOnStack({rowBlock, padded});
+  if (!op.getMask().empty())
+    attended = allocateOnStack({rowBlock, padded});
+  Value rows = sub(mul(get(op.getExtents()[1]), index(op.getGroup())),
+                   get(op.getRow0()));
+  rows = min(rows, index(op.getTileRows()));
+  Value keys = memref::DimOp::create(b, loc, get(op.getKey()), 0);
+  loop(index(0), keys, block, {}, [&](Value first, const Values &) -> Values {
+    Value count = min(sub(keys, first), index(block));
+    loop(index(0), rows, rowBlock, {},
+         [&](Value row, const Values &) -> Values {
+           Rows block;
+           for (int64_t r = 0; r < rowBlock; ++r)
+             block.index.push_back(add(row, index(r)));
+           emitBlock(block, first, count);
+           return {};
+         });
+    return {};
+  });
+  func::ReturnOp::create(b, loc);
+}
+
+void DepthLanesKernel::emitBlock(const Rows &rows, Value first, Value count) {
+  emitQK(rows, first, count);
+  if (depth % width != 0)
+    emitDepthTail(rows, first, count);
+  Values alpha = emitSoftmax(rows, first, count);
+  emitPV(rows, first, count, alpha);
+}
+
+//===----------------------------------------------------------------------===//
+// QK: S = Q K^T
+//===----------------------------------------------------------------------===//
+
+/// Scores of keys first + [0, count), still without scale.
+void DepthLanesKernel::emitQK(const Rows &rows, Value first, Value count) {
+  // With at least one full group the last one overlaps its predecessor (the
+  // same scores are computed again, to the same bits); with fewer keys, one by
+  // one.
+  Value enough = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::sge, count,
+                                       index(keyGroup));
+  Value grouped = arith::SelectOp::create(b, loc, enough, count, index(0));
+  Value lastGroup = sub(count, index(keyGroup));
+  loop(index(0), grouped, keyGroup, {},
+       [&](Value key, const Values &) -> Values {
+         emitKeyGroup(keyGroup, rows, first, min(key, lastGroup));
+         return {};
+       });
+  if (keyGroup > 1)
+    loop(grouped, count, 1, {}, [&](Value key, const Values &) -> Values {
+      emitKeyGroup(1, rows, first, key);
+      return {};
+    });
+}
+
+void DepthLanesKernel::emitKeyGroup(int64_t keys, const Rows &rows, Value first,
+                                    Value key) {
+  Value query = get(op.getQuery()), keyRows = get(op.getKey());
+  Values keyIndex;
+  for (int64_t u = 0; u < keys; ++u) {
+    keyIndex.push_back(add(add(first, key), index(u)));
+    emitPrefetch(keyRows, keyIndex.back());
+    emitPrefetch(get(op.getValue()), keyIndex.back());
+  }
+  // Sums are ordered by row, then key.
+  Values sums(rowBlock * keys, math.constant(0.0));
+  int64_t whole = depth - depth % width;
+  sums = loop(index(0), index(whole), width, sums, [&](Value d, Values sums) {
+    Values k;
+    for (int64_t u = 0; u < keys; ++u)
+      k.push_back(load(vectorType, keyRows, {keyIndex[u], d}));
+    for (int64_t r = 0; r < rowBlock; ++r) {
+      Value q = load(vectorType, query, {rows.index[r], d});
+      for (int64_t u = 0; u < keys; ++u)
+        sums[r * keys + u] = math.fma(q, k[u], sums[r * keys + u]);
+    }
+    return sums;
+  });
+  Values lanes = reduceToLanes(sums);
+  auto piece = VectorType::get({keys}, compute);
+  for (int64_t r = 0; r < rowBlock; ++r) {
+    // A row's scores may straddle two vectors of sums.
+    Values elements;
+    for (int64_t u = 0; u < keys; ++u)
+      elements.push_back(vector::ExtractOp::create(
+          b, loc, lanes[(r * keys + u) / width], (r * keys + u) % width));
+    Value row = vector::FromElementsOp::create(b, loc, piece, elements);
+    vector::StoreOp::create(b, loc, row, scores, ValueRange{index(r), key});
+  }
+}
+
+/// Lane i % width of vector i / width is the sum over the lanes of sums[i].
+/// Vectors are joined in pairs: each takes half of the lanes of both, first
+/// inside 128 bits, where shuffles are cheap, then across.
+Values DepthLanesKernel::reduceToLanes(ArrayRef<Value> sums) {
+  Values results;
+  int64_t bits = compute.getWidth(), chunk = std::min(128 / bits, width);
+  for (size_t from = 0; from < sums.size(); from += width) {
+    Values level(sums.slice(from, std::min<size_t>(width, sums.size() - from)));
+    auto join = [&](int64_t grain, int64_t span) {
+      // Of every `span` lanes: the even grains of both, and the odd ones.
+      SmallVector<int64_t> even, odd;
+      for (int64_t lane = 0; lane < width; lane += span)
+        for (int64_t source : {int64_t(0), width})
+          for (int64_t g = 0; g < span; g += 2 * grain)
+            for (int64_t x = 0; x < grain; ++x) {
+              even.push_back(source + lane + g + x);
+              odd.push_back(source + lane + g + grain + x);
+            }
+      Values next;
+      for (size_t i = 0; i < level.size(); i += 2) {
+        Value a = level[i], other = level[std::min(i + 1, level.size() - 1)];
+        next.push_back(
+            math.add(vector::ShuffleOp::create(b, loc, a, other, even),
+                     vector::ShuffleOp::create(b, loc, a, other, odd)));
+      }
+      level = next;
+    };
+    for (int64_t n = 1; n < chunk; n *= 2)
+      join(1, chunk);
+    for (int64_t n = chunk; n < width; n *= 2)
+      join(chunk, width);
+    results.push_back(level.front());
+  }
+  return results;
+}
+
+/// The elements of d that fill no vector.
+void DepthLanesKernel::emitDepthTail(const Rows &rows, Value first,
+                                     Value count) {
+  loop(index(0), count, 1, {}, [&](Value key, const Values &) -> Values {
+    Value keyRow = add(first, key);
+    for (int64_t r = 0; r < rowBlock; ++r) {
+      Value sum = load(compute, scores, {index(r), key});
+      for (int64_t d = depth - depth % width; d < depth; ++d)
+        sum = scalar.fma(
+            load(compute, get(op.getQuery()), {rows.index[r], index(d)}),
+            load(compute, get(op.getKey()), {keyRow, index(d)}), sum);
+      store(sum, scores, {index(r), key});
+    }
+    return {};
+  });
+}
+
+/// The row one KV tile on, which the walk over heads comes to last. It may lie
+/// beyond the memory: a prefetch does not fault.
+void DepthLanesKernel::emitPrefetch(Value memref, Value row) {
+  int64_t elements = cacheLine * 8 / memrefOf(memref).getElementTypeBitWidth();
+  Value ahead = add(row, index(block));
+  for (int64_t d = 0; d < memrefOf(memref).getDimSize(1); d += elements)
+    memref::PrefetchOp::create(b, loc, memref, ValueRange{ahead, index(d)},
+                               /*isWrite=*/false, /*localityHint=*/3,
+                               /*isDataCache=*/true);
+}
+
+//===----------------------------------------------------------------------===//
+// Softmax: scale, score, mask, P = exp(S - max) in place, maximum and sum
+//===----------------------------------------------------------------------===//
+
+Value DepthLanesKernel::reduce(Value vector,
+                               function_ref<Value(Value, Value)> combine) {
+  for (int64_t half = width / 2; half >= 1; half /= 2) {
+    SmallVector<int64_t> lanes;
+    for (int64_t lane = 0; lane < width; ++lane)
+      lanes.push_back((lane + half) % width);
+    vector = combine(vector,
+                     vector::ShuffleOp::create(b, loc, vector, vector, lanes));
+  }
+  return vector::ExtractOp::create(b, loc, vector, 0);
+}
+
+/// Updates max and sum; returns the factors by which the accumulators shrink.
+Values DepthLanesKernel::emitSoftmax(const Rows &rows, Value first,
+                                     Value count) {
+  Value max = get(op.getMax()), sum = get(op.getSum());
+  double scale = op.getScale().convertToDouble();
+  Values alphas;
+  for (int64_t r = 0; r < rowBlock; ++r) {
+    Value row = rows.index[r];
+    auto [h, i] = headAndQuery(toI64(add(get(op.getRow0()), row)));
+    Values blockMax = {math.constant(-infinity)};
+    blockMax =
+        loop(index(0), count, width, blockMax, [&](Value key, Values best) {
+          Value s = load(vectorType, scores, {index(r), key});
+          if (scale != 1.0)
+            s = math.mul(s, math.constant(scale));
+          Value offsets = add(lanesOf(toI64(key)), iota(0));
+          Value exists =
+              arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt, offsets,
+                                    lanesOf(toI64(count)));
+          if (!op.getScore().empty() || !op.getMask().empty()) {
+            Value j = add(lanesOf(toI64(add(get(op.getJ0()), first))), offsets);
+            Values arguments = regionArguments(h, i, j);
+            if (!op.getScore().empty())
+              s = emitScore(s, arguments);
+            if (!op.getMask().empty()) {
+              Value mask = emitMask(arguments);
+              exists = arith::AndIOp::create(b, loc, exists, mask);
+              store(math.select(exists, math.constant(1.0), math.constant(0.0)),
+                    attended, {index(r), key});
+            }
+          }
+          s = math.select(exists, s, math.constant(-infinity));
+          store(s, scores, {index(r), key});
+          return Values{math.maxOrSecond(s, best.front())};
+        });
+    Value tileMax = reduce(blockMax.front(), [&](Value x, Value y) {
+      return math.maxOrSecond(x, y);
+    });
+    Value oldMax = load(compute, max, {row});
+    Value newMax = scalar.maxOrSecond(tileMax, oldMax);
+    store(newMax, max, {row});
+    // Rule M2: a row with no attended key yet subtracts 0, and exp(-inf) = 0.
+    Value empty = scalar.equal(newMax, scalar.constant(-infinity));
+    Value subtrahend = scalar.select(empty, scalar.constant(0.0), newMax);
+    Value alpha = scalar.expNonPositive(scalar.sub(oldMax, subtrahend));
+    alphas.push_back(alpha);
+
+    Value base = broadcast(subtrahend, vectorType);
+    Values sums = {math.constant(0.0)};
+    sums = loop(index(0), count, width, sums, [&](Value key, Values sums) {
+      Value s = load(vectorType, scores, {index(r), key});
+      Value p = math.expNonPositive(math.sub(s, base));
+      store(p, scores, {index(r), key});
+      return Values{math.add(sums.front(), p)};
+    });
+    Value tileSum =
+        reduce(sums.front(), [&](Value x, Value y) { return math.add(x, y); });
+    store(scalar.fma(load(compute, sum, {row}), alpha, tileSum), sum, {row});
+  }
+  return alphas;
+}
+
+//===----------------------------------------------------------------------===//
+// PV: acc = alpha * acc + P V
+//===----------------------------------------------------------------------===//
+
+void DepthLanesKernel::emitPV(const Rows &rows, Value first, Value count,
+                              const Values &alpha) {
+  int64_t whole = columns / width;
+  int64_t vectors =
+      std::min(whole, std::max<int64_t>((chains + rowBlock - 1) / rowBlock, 2));
+  if (whole != 0) {
+    int64_t step = vectors * width, rest = whole % vectors;
+    loop(index(0), index((whole - rest) * width), step, {},
+         [&](Value column, const Values &) -> Values {
+           emitColumns(math, width, vectors, rows, column, first, count, alpha);
+           return {};
+         });
+    if (rest != 0)
+      emitColumns(math, width, rest, rows, index((whole - rest) * width), first,
+                  count, alpha);
+  }
+  loop(index(whole * width), index(columns), 1, {},
+       [&](Value column, const Values &) -> Values {
+         emitColumns(scalar, 1, 1, rows, column, first, count, alpha);
+         return {};
+       });
+}
+
+/// `vectors` groups of `step` columns from `column` on, of the type of `lanes`.
+void DepthLanesKernel::emitColumns(FloatBuilder &lanes, int64_t step,
+                                   int64_t vectors, const Rows &rows,
+                                   Value column, Value first, Value count,
+                                   const Values &alpha) {
+  Type type = lanes.getType();
+  Value acc = get(op.getAcc()), value = get(op.getValue());
+  Values at;
+  for (int64_t x = 0; x < vectors; ++x)
+    at.push_back(add(column, index(x * step)));
+  // The block's sums of their own: added to acc at the end, they are rounded to
+  // the block's magnitude, not to that of all keys before it.
+  auto accumulate = [&](bool readMaskedAsZero) {
+    Values zeros(rowBlock * vectors, lanes.constant(0.0));
+    return loop(index(0), count, 1, zeros, [&](Value key, Values sums) {
+      Values v;
+      for (int64_t x = 0; x < vectors; ++x)
+        v.push_back(load(type, value, {add(first, key), at[x]}));
+      for (int64_t r = 0; r < rowBlock; ++r) {
+        auto element = [&](Value memref) {
+          return broadcast(load(compute, memref, {index(r), key}), type);
+        };
+        Value p = element(scores), isRead;
+        if (readMaskedAsZero)
+          isRead = lanes.less(lanes.constant(0.0), element(attended));
+        for (int64_t x = 0; x < vectors; ++x) {
+          Value read =
+              isRead ? lanes.select(isRead, v[x], lanes.constant(0.0)) : v[x];
+          Value &sum = sums[r * vectors + x];
+          sum = lanes.fma(p, read, sum);
+        }
+      }
+      return sums;
+    });
+  };
+  Values sums = accumulate(false);
+  if (!op.getMask().empty()) {
+    // Rule M1: 0 * NaN or 0 * Inf of a masked key may be in the sums. That
+    // shows in them, and only then are the columns done again without reading
+    // masked keys.
+    Values probed = sums;
+    if (type == compute)
+      for (Value &sum : probed)
+        sum = broadcast(sum, vectorType);
+    auto redo = scf::IfOp::create(b, loc, ValueRange(sums).getTypes(),
+                                  anyNotFinite(probed, 2),
+                                  /*withElseRegion=*/true);
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(redo.elseBlock());
+    scf::YieldOp::create(b, loc, sums);
+    b.setInsertionPointToStart(redo.thenBlock());
+    Values again = accumulate(true);
+    scf::YieldOp::create(b, loc, again);
+    b.setInsertionPointAfter(redo);
+    sums = llvm::to_vector_of<Value>(redo.getResults());
+  }
+  for (int64_t r = 0; r < rowBlock; ++r)
+    for (int64_t x = 0; x < vectors; ++x) {
+      Values indices = {rows.index[r], at[x]};
+      store(lanes.fma(load(type, acc, indices), broadcast(alpha[r], type),
+                      sums[r * vectors + x]),
+            acc, indices);
+    }
+}
+
+void fovea::cpu::emitDepthLanesKernel(PartialOp op, func::FuncOp function) {
+  DepthLanesKernel(op, function).emit();
+}

@@ -1,0 +1,318 @@
+// Part of the Fovea project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information. SPDX-License-Identifier:
+// Apache-2.0 WITH LLVM-exception
+
+// The micro-kernel of attn.partial for tiles of many rows: blocks of keys, each
+// with a QK unit, a softmax unit and a PV unit, in vector, scf and memref
+// operations. Query rows are the lanes of vectors (q^T [D][L], S [n][L], acc^T
+// [E][L]), so that maximum and sum need no horizontal operation and K and V are
+// read as stored, one broadcast each. It must not be asked about 16-bit
+// operands.
+//
+// Conventions: lanes come in NV = L / vector vectors, the *parts* of a row;
+// Values of a group of keys or columns are ordered by key or column, then part.
+
+#include "compiler/CPU/PartialKernel.h"
+
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+
+#include <limits>
+
+using namespace mlir;
+using namespace fovea::attn;
+using namespace fovea::cpu;
+
+namespace {
+
+/// Steps of the innermost loops. The accumulators hide the latency; unrolling
+/// only thins out loop control.
+constexpr int64_t depthUnroll = 4, keyUnroll = 4;
+
+/// Independent chains that keep two multiply-add units of latency 4 busy.
+constexpr int64_t latencyUnroll = 8;
+
+constexpr double infinity = std::numeric_limits<double>::infinity();
+
+/// One attn.partial and the body of the function made for it.
+class RowLanesKernel : PartialKernel {
+public:
+  RowLanesKernel(PartialOp op, func::FuncOp function);
+  void emit();
+
+private:
+  // The units, and the groups of keys and columns that they consist of.
+  Values emitQK(Value first, Value count);
+  Values emitKeyGroup(int64_t keys, Value first, Value row, Values blockMax);
+  Values emitSoftmax(Value count, ValueRange blockMax);
+  void emitPV(Value first, Value count, ValueRange alpha);
+  void emitColumnGroup(int64_t group, Value column, Value first, Value count,
+                       ValueRange alpha);
+  Values accumulateColumns(int64_t group, Value column, Value first,
+                           Value count, bool readMaskedAsZero);
+
+  // Mask and score regions.
+  void emitRowIndices();
+  Values argumentsAt(Value key, int64_t part);
+
+  // Small operations.
+  Value load(Value memref, Values indices, int64_t part) {
+    indices.push_back(index(part * width));
+    return vector::LoadOp::create(b, loc, vectorType, memref, indices);
+  }
+  void store(Value value, Value memref, Values indices, int64_t part) {
+    indices.push_back(index(part * width));
+    vector::StoreOp::create(b, loc, value, memref, indices);
+  }
+  Value broadcastElement(Value memref, Value row, Value column) {
+    Value element =
+        memref::LoadOp::create(b, loc, memref, ValueRange{row, column});
+    return vector::BroadcastOp::create(b, loc, vectorType, element);
+  }
+
+  /// L, E, D, config: lanes = parts * width.
+  int64_t lanes, columns, depth, parts, unroll, block;
+  Value scores;
+  /// Of each part's lanes: head h and query i, as scalars or vectors of i64.
+  SmallVector<std::pair<Value, Value>> rowIndices;
+};
+
+} // namespace
+
+/// Keys or columns held in registers: the config's for a full tile; a narrower
+/// one fills its registers with more of them, as far as that hides the latency.
+static int64_t chooseUnroll(PartialOp op) {
+  ConfigAttr config = op.getConfigAttr();
+  int64_t accumulators =
+      config.getUnroll() * std::max(config.getQueryTile(), op.getTileRows());
+  return std::max(config.getUnroll(),
+                  std::min(accumulators / op.getTileRows(), latencyUnroll));
+}
+
+RowLanesKernel::RowLanesKernel(PartialOp op, func::FuncOp function)
+    : PartialKernel(op, function), lanes(op.getTileRows()),
+      columns(memrefOf(op.getAcc()).getDimSize(0)),
+      depth(memrefOf(op.getQuery()).getDimSize(0)), parts(lanes / width),
+      unroll(chooseUnroll(op)), block(config.getKvTile()) {}
+
+void RowLanesKernel::emit() {
+  scores = allocateOnStack({block, lanes});
+  if (!op.getMask().empty() || !op.getScore().empty())
+    emitRowIndices();
+  Value keys = memref::DimOp::create(b, loc, get(op.getKey()), 0);
+  loop(index(0), keys, block, {}, [&](Value first, const Values &) -> Values {
+    Value count = min(sub(keys, first), index(block));
+    Values blockMax = emitQK(first, count);
+    Values alpha = emitSoftmax(count, blockMax);
+    emitPV(first, count, alpha);
+    return {};
+  });
+  func::ReturnOp::create(b, loc);
+}
+
+//===----------------------------------------------------------------------===//
+// QK: S = scale * K Q^T, the score region, the mask, and the block's maximum
+//===----------------------------------------------------------------------===//
+
+/// Scores of keys first + [0, count); returns their maximum.
+Values RowLanesKernel::emitQK(Value first, Value count) {
+  // With at least one full group the last one overlaps its predecessor (the
+  // same scores are computed again, to the same bits); with fewer keys, one by
+  // one.
+  Value enough = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::sge, count,
+                                       index(unroll));
+  Value grouped = arith::SelectOp::create(b, loc, enough, count, index(0));
+  Value lastGroup = sub(count, index(unroll));
+  Values blockMax(parts, math.constant(-infinity));
+  blockMax =
+      loop(index(0), grouped, unroll, blockMax, [&](Value row, Values max) {
+        return emitKeyGroup(unroll, first, min(row, lastGroup), max);
+      });
+  return loop(grouped, count, 1, blockMax, [&](Value row, Values max) {
+    return emitKeyGroup(1, first, row, max);
+  });
+}
+
+Values RowLanesKernel::emitKeyGroup(int64_t keys, Value first, Value row,
+                                    Values blockMax) {
+  Value query = get(op.getQuery()), key = get(op.getKey());
+  Values rows, keyRows;
+  for (int64_t u = 0; u < keys; ++u) {
+    rows.push_back(add(row, index(u)));
+    keyRows.push_back(add(first, rows.back()));
+  }
+  auto step = [&](Value d, Values &sums) {
+    Values q;
+    for (int64_t part = 0; part < parts; ++part)
+      q.push_back(load(query, {d}, part));
+    for (int64_t u = 0; u < keys; ++u) {
+      Value k = broadcastElement(key, keyRows[u], d);
+      for (int64_t part = 0; part < parts; ++part) {
+        Value &sum = sums[u * parts + part];
+        sum = math.fma(k, q[part], sum);
+      }
+    }
+  };
+  Values sums(keys * parts, math.constant(0.0));
+  int64_t whole = depth - depth % depthUnroll;
+  sums = loop(index(0), index(whole), depthUnroll, sums,
+              [&](Value d, Values sums) {
+                for (int64_t u = 0; u < depthUnroll; ++u)
+                  step(add(d, index(u)), sums);
+                return sums;
+              });
+  for (int64_t d = whole; d < depth; ++d)
+    step(index(d), sums);
+
+  double scale = op.getScale().convertToDouble();
+  for (int64_t u = 0; u < keys; ++u)
+    for (int64_t part = 0; part < parts; ++part) {
+      Value s = sums[u * parts + part];
+      if (scale != 1.0)
+        s = math.mul(s, math.constant(scale));
+      if (!op.getScore().empty())
+        s = emitScore(s, argumentsAt(keyRows[u], part));
+      if (!op.getMask().empty())
+        s = math.select(emitMask(argumentsAt(keyRows[u], part)), s,
+                        math.constant(-infinity));
+      store(s, scores, {rows[u]}, part);
+      blockMax[part] = math.maxOrSecond(s, blockMax[part]);
+    }
+  return blockMax;
+}
+
+//===----------------------------------------------------------------------===//
+// Softmax: P = exp(S - max) in place, maximum and sum
+//===----------------------------------------------------------------------===//
+
+/// Updates max and sum; returns the factor by which the accumulators shrink.
+Values RowLanesKernel::emitSoftmax(Value count, ValueRange blockMax) {
+  Value max = get(op.getMax()), sum = get(op.getSum());
+  Values alpha, subtrahend;
+  for (int64_t part = 0; part < parts; ++part) {
+    Value oldMax = load(max, {}, part);
+    Value newMax = math.maxOrSecond(blockMax[part], oldMax);
+    store(newMax, max, {}, part);
+    // Rule M2: a row with no attended key yet subtracts 0, and exp(-inf) = 0.
+    Value empty = math.equal(newMax, math.constant(-infinity));
+    subtrahend.push_back(math.select(empty, math.constant(0.0), newMax));
+    alpha.push_back(math.expNonPositive(math.sub(oldMax, subtrahend.back())));
+  }
+  Values sums(parts, math.constant(0.0));
+  sums = loop(index(0), count, 1, sums, [&](Value row, Values sums) {
+    for (int64_t part = 0; part < parts; ++part) {
+      Value s = load(scores, {row}, part);
+      Value p = math.expNonPositive(math.sub(s, subtrahend[part]));
+      store(p, scores, {row}, part);
+      sums[part] = math.add(sums[part], p);
+    }
+    return sums;
+  });
+  for (int64_t part = 0; part < parts; ++part) {
+    Value oldSum = load(sum, {}, part);
+    store(math.fma(oldSum, alpha[part], sums[part]), sum, {}, part);
+  }
+  return alpha;
+}
+
+//===----------------------------------------------------------------------===//
+// PV: acc^T = alpha * acc^T + V^T P
+//===----------------------------------------------------------------------===//
+
+void RowLanesKernel::emitPV(Value first, Value count, ValueRange alpha) {
+  int64_t rest = columns % unroll, whole = columns - rest;
+  loop(index(0), index(whole), unroll, {},
+       [&](Value column, const Values &) -> Values {
+         emitColumnGroup(unroll, column, first, count, alpha);
+         return {};
+       });
+  if (rest != 0)
+    emitColumnGroup(rest, index(whole), first, count, alpha);
+}
+
+void RowLanesKernel::emitColumnGroup(int64_t group, Value column, Value first,
+                                     Value count, ValueRange alpha) {
+  Value acc = get(op.getAcc());
+  Values sums = accumulateColumns(group, column, first, count, false);
+  if (!op.getMask().empty()) {
+    // Rule M1: 0 * NaN or 0 * Inf of a masked key may be in the sums. That
+    // shows in them, and only then is the group done again without reading
+    // masked keys.
+    auto redo =
+        scf::IfOp::create(b, loc, ValueRange(sums).getTypes(),
+                          anyNotFinite(sums, parts), /*withElseRegion=*/true);
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(redo.elseBlock());
+    scf::YieldOp::create(b, loc, sums);
+    b.setInsertionPointToStart(redo.thenBlock());
+    Values again = accumulateColumns(group, column, first, count, true);
+    scf::YieldOp::create(b, loc, again);
+    b.setInsertionPointAfter(redo);
+    sums = llvm::to_vector_of<Value>(redo.getResults());
+  }
+  for (int64_t u = 0; u < group; ++u) {
+    Values at = {add(column, index(u))};
+    for (int64_t part = 0; part < parts; ++part)
+      store(math.fma(load(acc, at, part), alpha[part], sums[u * parts + part]),
+            acc, at, part);
+  }
+}
+
+/// The block's sums of their own: added to acc at the end, they are rounded to
+/// the block's magnitude, not to that of all keys before it.
+
+Values RowLanesKernel::accumulateColumns(int64_t group, Value column,
+                                         Value first, Value count,
+                                         bool readMaskedAsZero) {
+  Value value = get(op.getValue());
+  Values sums(group * parts, math.constant(0.0));
+  auto step = [&](Value row, Values &sums) {
+    Value key = add(first, row);
+    Values p, attended;
+    for (int64_t part = 0; part < parts; ++part) {
+      p.push_back(load(scores, {row}, part));
+      if (readMaskedAsZero)
+        attended.push_back(emitMask(argumentsAt(key, part)));
+    }
+    for (int64_t u = 0; u < group; ++u) {
+      Value v = broadcastElement(value, key, add(column, index(u)));
+      for (int64_t part = 0; part < parts; ++part) {
+        Value read = readMaskedAsZero
+                         ? math.select(attended[part], v, math.constant(0.0))
+                         : v;
+        Value &sum = sums[u * parts + part];
+        sum = math.fma(read, p[part], sum);
+      }
+    }
+  };
+  Value whole =
+      sub(count, arith::RemUIOp::create(b, loc, count, index(keyUnroll)));
+  sums = loop(index(0), whole, keyUnroll, sums, [&](Value row, Values sums) {
+    for (int64_t u = 0; u < keyUnroll; ++u)
+      step(add(row, index(u)), sums);
+    return sums;
+  });
+  return loop(whole, count, 1, sums, [&](Value row, Values sums) {
+    step(row, sums);
+    return sums;
+  });
+}
+
+//===----------------------------------------------------------------------===//
+// Mask and score regions
+//===----------------------------------------------------------------------===//
+
+void RowLanesKernel::emitRowIndices() {
+  Value row0 = lanesOf(toI64(get(op.getRow0())));
+  for (int64_t part = 0; part < parts; ++part)
+    rowIndices.push_back(headAndQuery(add(row0, iota(part * width))));
+}
+
+Values RowLanesKernel::argumentsAt(Value key, int64_t part) {
+  auto [h, i] = rowIndices[part];
+  return regionArguments(h, i, toI64(add(get(op.getJ0()), key)));
+}
+
+void fovea::cpu::emitRowLanesKernel(PartialOp op, func::FuncOp function) {
+  RowLanesKernel(op, function).emit();
+}
