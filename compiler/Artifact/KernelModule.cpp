@@ -137,10 +137,13 @@ translateIsa(const IsaModule &isa, const KernelInterface &kernel,
   for (GlobalValue &value : module->global_values()) {
     if (value.isDeclaration())
       continue;
-    if (value.getName() == body || value.getName() == workspace)
+    if (value.getName() == body || value.getName() == workspace) {
       value.setVisibility(GlobalValue::HiddenVisibility);
-    else
+    } else {
       value.setLinkage(GlobalValue::InternalLinkage);
+      // The names without a suffix are the artifact's own.
+      value.setName(value.getName() + "." + target.suffix);
+    }
     value.setDSOLocal(true);
   }
   for (llvm::Function &function : *module) {

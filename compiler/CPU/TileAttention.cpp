@@ -132,6 +132,8 @@ private:
   /// Scratch and state of one query tile of `size` rows.
   struct Tile {
     int64_t size;
+    Value taken;               // i1: whether a decode has this many rows
+    Value itemHeads;           // kv heads that an item of it walks through
     bool transposed;           // rows in the lanes
     Value positions, gathered; // per worker
     Value out, lse, sinks;     // per worker
@@ -190,22 +192,32 @@ private:
 
   Value batches, queries, keys, rows, workers, headCount; // index, entry block
   Value fewRows;                                          // i1
-  /// Of a decode: parts of the keys, and kv heads that one item walks through.
-  Value parts, itemHeads;
+  Value parts; // of the keys, in a decode
 };
 
 AttentionTiler::Tile AttentionTiler::makeTile(int64_t size, bool transposed) {
   Tile tile;
   tile.size = size;
   tile.transposed = transposed;
+  Index ix{rewriter, loc};
+  Value narrow = ix.cst(config.getNarrowQueryTile());
+  tile.taken = transposed ? ix.both(fewRows, ix.less(narrow, rows))
+                          : ix.atMost(rows, narrow);
+  // As many heads as leave two items for each worker: the more, the longer the
+  // runs of memory that are read in order. Where the mask empties different
+  // tiles for different heads, each walks on its own.
+  Value perWorker =
+      ix.div(ix.mul(headCount, parts), ix.mul(workers, ix.cst(2)));
+  Value most = ix.cst(maskDependsOnHead() ? 1 : kvHeads);
+  tile.itemHeads = ix.select(
+      tile.taken, ix.max(ix.cst(1), ix.min(perWorker, most)), ix.cst(1));
   tile.positions = scratch({size}, rewriter.getI64Type());
   tile.out = scratch({size, valueWidth}, compute);
   tile.lse = op.hasLse() ? scratch({size}, compute) : Value();
   tile.sinks = op.getSinks() ? scratch({size}, compute) : Value();
   // The queries of all heads of an item.
-  Index ix{rewriter, loc};
   auto perHead = [&](ArrayRef<int64_t> shape) {
-    return allocateTiles(rewriter, loc, ix.mul(workers, itemHeads), shape,
+    return allocateTiles(rewriter, loc, ix.mul(workers, tile.itemHeads), shape,
                          compute);
   };
   if (transposed) {
@@ -610,10 +622,8 @@ void AttentionTiler::emitFewRows(OpBuilder &b, const Tile &buffers,
                                  const KeyTile &keyTile) {
   Index ix{b, loc};
   int64_t kvTile = config.getKvTile(), split = config.getKvSplit();
-  Value narrow = ix.cst(config.getNarrowQueryTile());
-  Value taken = buffers.transposed ? ix.both(fewRows, ix.less(narrow, rows))
-                                   : ix.atMost(rows, narrow);
-  Value heads = ix.select(taken, headCount, ix.cst(0));
+  Value itemHeads = buffers.itemHeads;
+  Value heads = ix.select(buffers.taken, headCount, ix.cst(0));
   Value chunks = ix.div(ix.add(ix.cst(kvHeads - 1), itemHeads), itemHeads);
   Value items = ix.mul(ix.mul(ix.div(heads, ix.cst(kvHeads)), chunks), parts);
   Value single = ix.equal(parts, ix.cst(1));
@@ -750,15 +760,6 @@ LogicalResult AttentionTiler::run() {
   fewRows = ix.atMost(rows, ix.cst(config.getQueryTile()));
 
   parts = ix.max(ix.cst(1), ix.ceilDiv(keys, config.getKvSplit()));
-  // An item of a decode takes as many heads as leave two items for each worker:
-  // the more, the longer the runs of memory that are read in order. Where the
-  // mask empties different tiles for different heads, each walks on its own.
-  Value perWorker =
-      ix.div(ix.mul(headCount, parts), ix.mul(workers, ix.cst(2)));
-  Value most = ix.cst(maskDependsOnHead() ? 1 : kvHeads);
-  itemHeads =
-      ix.select(fewRows, ix.max(ix.cst(1), ix.min(perWorker, most)), ix.cst(1));
-
   Value positions = scratch({config.getKvTile()}, rewriter.getI64Type());
   Tile narrowTile = makeTile(config.getNarrowQueryTile(), /*transposed=*/false);
   emitFewRows(rewriter, narrowTile, makeKeyTile(narrowTile, positions));

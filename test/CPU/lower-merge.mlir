@@ -45,3 +45,28 @@ func.func @finalize(%acc: memref<32x8xf32>, %max: memref<8xf32>, %sum: memref<8x
     outs(%o, %lse : memref<8x32xbf16, strided<[?, 1]>>, memref<8xf32>) {acc_map = #state}
   return
 }
+
+// A state of rows: the weights of a row are spread over its columns.
+// CHECK-LABEL: func @merge_rows
+// CHECK: %[[WEIGHT:.*]] = vector.extract %{{.*}}[0] : f32 from vector<4xf32>
+// CHECK: %[[SPREAD:.*]] = vector.broadcast %[[WEIGHT]] : f32 to vector<16xf32>
+// CHECK: math.fma %{{.*}}, %[[SPREAD]]
+// CHECK: vector.store %{{.*}}, %arg3[%c0, %{{.*}}]
+// CHECK: vector.store %{{.*}}, %arg3[%c3, %{{.*}}]
+// CHECK-NOT: vector.store
+func.func @merge_rows(%a: memref<4x32xf32>, %m: memref<4xf32>, %s: memref<4xf32>,
+                      %acc: memref<4x32xf32>, %max: memref<4xf32>, %sum: memref<4xf32>) {
+  attn.merge ins(%a, %m, %s : memref<4x32xf32>, memref<4xf32>, memref<4xf32>)
+    outs(%acc, %max, %sum : memref<4x32xf32>, memref<4xf32>, memref<4xf32>)
+  return
+}
+
+// CHECK-LABEL: func @finalize_rows
+// CHECK-NOT: vector.shuffle
+// CHECK: arith.divf {{.*}} : vector<16xf32>
+// CHECK: vector.store %{{.*}}, %arg3[%c0, %{{.*}}]
+func.func @finalize_rows(%acc: memref<4x32xf32>, %max: memref<4xf32>, %sum: memref<4xf32>, %o: memref<4x32xf32>) {
+  attn.finalize ins(%acc, %max, %sum : memref<4x32xf32>, memref<4xf32>, memref<4xf32>)
+    outs(%o : memref<4x32xf32>)
+  return
+}

@@ -76,3 +76,28 @@ func.func @masked(%q: memref<64x16xf32>, %k: memref<?x64xf32, strided<[?, 1]>>, 
     } {scale = 0.125 : f64, group = 4 : i64, kv_heads = 2 : i64, indexing_maps = [#q, #k, #v, #acc], config = #config}
   return
 }
+
+// Rows not transposed: depth in the lanes. K is read in its own type, converted,
+// and serves the rows of a block (the group's 4, 2 keys at a time); the rows that
+// follow are prefetched; scores of a key group come out of one reduction.
+// CHECK-LABEL: func private @decode__partial
+// CHECK: %[[S:.*]] = memref.alloca() {alignment = 64 : i64} : memref<4x64xf32>
+// CHECK: memref.prefetch %arg1[%{{.*}}, %c0], read, locality<3>, data : memref<?x64xbf16
+// CHECK: memref.prefetch %arg2[%{{.*}}, %c32], read, locality<3>, data : memref<?x64xbf16
+// CHECK: scf.for %{{.*}} iter_args
+// CHECK: vector.load %arg1{{.*}} vector<8xbf16>
+// CHECK: arith.extf {{.*}} : vector<8xbf16> to vector<8xf32>
+// CHECK: vector.load %arg0
+// CHECK-COUNT-8: math.fma
+// CHECK: scf.yield
+// CHECK-COUNT-14: vector.shuffle
+// CHECK-COUNT-4: vector.store %{{.*}}, %[[S]]{{.*}} vector<2xf32>
+func.func @decode(%q: memref<4x64xf32>, %k: memref<?x64xbf16, strided<[?, 1]>>, %v: memref<?x64xbf16, strided<[?, 1]>>,
+                  %acc: memref<4x64xf32>, %max: memref<4xf32>, %sum: memref<4xf32>,
+                  %b: index, %g: index, %row: index, %j: index, %B: index, %M: index, %N: index) {
+  attn.partial ins(%q, %k, %v : memref<4x64xf32>, memref<?x64xbf16, strided<[?, 1]>>, memref<?x64xbf16, strided<[?, 1]>>)
+    at(%b, %g, %row, %j) extents(%B, %M, %N)
+    outs(%acc, %max, %sum : memref<4x64xf32>, memref<4xf32>, memref<4xf32>)
+    {scale = 0.125 : f64, group = 4 : i64, kv_heads = 2 : i64, config = #config}
+  return
+}

@@ -14,30 +14,36 @@ func.func @unchanged(%x: f32) -> f32 {
 
 // -----
 
-// Without a mask: the shapes of work for few rows (8 and 24 lanes; parts of 1024
-// keys, then merged) and the one for many. Keys are read in place or, if their
-// rows are not contiguous, gathered.
+// Without a mask: the shapes of work for few rows (up to 8, kept as rows, and up
+// to 24, transposed; parts of 1024 keys, then merged) and the one for many. Of
+// few rows an item takes the queries of its heads, walks its KV tiles from head
+// to head, and finishes each head. Keys are read in place or, if their rows are
+// not contiguous, gathered.
 // CHECK-LABEL: func @plain
 // CHECK-SAME: %[[Q:[a-z0-9]+]]: memref<?x?x4x8xf32{{.*}}>, %[[K:[a-z0-9]+]]: memref<?x?x2x8xf32{{.*}}>, %[[V:[a-z0-9]+]]: memref<?x?x2x16xf32{{.*}}>, %[[O:[a-z0-9]+]]: memref<?x?x4x16xf32{{.*}}>)
 // CHECK: cpu.parallel
-// CHECK:   attn.gather_rows %[[Q]] {{.*}} outs(%[[ROWS:.*]] : memref<8x8xf32{{.*}} {{.*}}group = 2 : i64
-// CHECK:   linalg.transpose ins(%[[ROWS]]
 // CHECK:   scf.for
-// CHECK:     scf.if
-// CHECK:       memref.reinterpret_cast %[[K]]
-// CHECK:     else
-// CHECK:       attn.gather_rows %[[K]]
-// CHECK:     attn.partial {{.*}} group = 2 : i64, {{.*}}kv_heads = 2 : i64, scale = 0.3535
+// CHECK:     attn.gather_rows %[[Q]] {{.*}} outs(%{{.*}} : memref<8x8xf32{{.*}} {{.*}}group = 2 : i64
+// CHECK-NOT: linalg.transpose
+// CHECK:   scf.for
+// CHECK:     scf.for %[[HEAD:.*]] =
+// CHECK:       scf.if
+// CHECK:         memref.reinterpret_cast %[[K]]
+// CHECK:       else
+// CHECK:         attn.gather_rows %[[K]] at(%{{.*}}, %[[HEAD]],
+// CHECK:       attn.partial {{.*}} at(%{{.*}}, %[[HEAD]], {{.*}} group = 2 : i64, {{.*}}kv_heads = 2 : i64, scale = 0.3535
 // CHECK-NOT: mask
 // CHECK:   scf.if
-// CHECK:     attn.finalize
+// CHECK:     scf.for
+// CHECK:       attn.finalize
 // CHECK:     attn.scatter_rows {{.*}} outs(%[[O]]
 // CHECK: cpu.parallel
 // CHECK:   scf.for
 // CHECK:     attn.merge
 // CHECK:   attn.finalize
 // CHECK: cpu.parallel
-// CHECK:   attn.gather_rows %[[Q]] {{.*}} memref<24x8xf32
+// CHECK:   attn.gather_rows %[[Q]] {{.*}} outs(%[[ROWS:.*]] : memref<24x8xf32
+// CHECK:   linalg.transpose ins(%[[ROWS]]
 // CHECK: attn.merge
 // Many rows: keys and values are packed once for a round of kv heads.
 // CHECK: %[[PACKED_K:.*]] = memref.alloc(%{{.*}}, %{{.*}}) {{.*}} : memref<?x?x8xf32>
@@ -88,18 +94,17 @@ func.func @masked(%q: memref<1x?x1x8xf32>, %k: memref<1x?x1x8xf32>, %o: memref<1
 
 // -----
 
-// Half precision is computed in f32, through a tile; lengths bound the keys
+// Half precision is computed in f32, few rows of it read as stored; lengths bound the keys
 // within [0, N]; sinks are those of the rows' heads; LSE is written only if its
 // address is not null.
 // CHECK-LABEL: func @all
 // CHECK-SAME: %[[LENGTHS:[a-z0-9]+]]: memref<?xi64>, %[[SINKS:[a-z0-9]+]]: memref<4xf16>
-// CHECK-NOT: memref.reinterpret_cast
 // CHECK: cpu.parallel
 // CHECK:   %[[LENGTH:.*]] = memref.load %[[LENGTHS]]
 // CHECK:   %[[INDEX:.*]] = arith.index_cast %[[LENGTH]]
 // CHECK:   %[[LEAST:.*]] = arith.minsi %[[INDEX]]
 // CHECK:   arith.maxsi %[[LEAST]], %c0
-// CHECK:   attn.partial
+// CHECK:   attn.partial {{.*}} : memref<8x8xf32{{.*}}, memref<?x8xf16
 // CHECK:   memref.load %[[SINKS]]
 // CHECK:   arith.extf {{.*}} : f16 to f32
 // CHECK:   attn.finalize {{.*}} sinks
@@ -123,6 +128,9 @@ func.func @all(%lengths: memref<?xi64>, %sinks: memref<4xf16>, %q: memref<?x?x4x
 // CHECK-SAME: %[[Q:[a-z0-9]+]]: memref<1x?x2x8xf32>
 // CHECK-NOT: memref.alloc{{.*}}memref<1x?x2x8xf32>
 // CHECK: attn.gather_rows %[[Q]] {{.*}} outs(%[[TILE:.*]] : memref<8x8xf32
+// CHECK: attn.rope ins(%[[TILE]] {{.*}} outs(%[[TILE]]
+// CHECK: attn.partial ins(%[[ROWS:.*]], %{{.*}}, %{{.*}} : memref<8x8xf32
+// CHECK: attn.gather_rows %[[Q]] {{.*}} outs(%[[TILE:.*]] : memref<24x8xf32
 // CHECK: attn.rope ins(%[[TILE]] {{.*}} outs(%[[TILE]]
 // CHECK: linalg.transpose ins(%[[TILE]]
 func.func @fused(%q: memref<1x?x2x8xf32>, %k: memref<1x?x2x8xf32>, %m: index, %o: memref<1x?x2x8xf32>) {

@@ -20,7 +20,7 @@ func.func @kept(%q: memref<?x?x4x64xf32>, %k: memref<?x?x2x64xf32>, %o: memref<?
 // CHECK-LABEL: func @f32
 // CHECK: config = #attn.config<query_tile = 24, narrow_query_tile = 8, kv_tile = 64, vector = 8, unroll = 4, kv_split = 1024>
 // WIDE-LABEL: func @f32
-// WIDE: config = #attn.config<query_tile = 48, narrow_query_tile = 16, kv_tile = 64, vector = 16, unroll = 8, kv_split = 1024>
+// WIDE: config = #attn.config<query_tile = 48, narrow_query_tile = 8, kv_tile = 64, vector = 16, unroll = 8, kv_split = 1024>
 // REMARK: remark: config #attn.config<query_tile = 24, {{.*}}>: 256-bit vectors, 16 registers
 func.func @f32(%q: memref<?x?x4x64xf32>, %k: memref<?x?x2x64xf32>, %o: memref<?x?x4x64xf32>) {
   attn.attention ins(%q, %k, %k : memref<?x?x4x64xf32>, memref<?x?x2x64xf32>, memref<?x?x2x64xf32>)
@@ -40,7 +40,7 @@ func.func @bf16(%q: tensor<?x?x4x64xbf16>, %k: tensor<?x?x2x64xbf16>, %o: tensor
 }
 
 // CHECK-LABEL: func @f64
-// CHECK: query_tile = 12, narrow_query_tile = 4,{{.*}} vector = 4
+// CHECK: query_tile = 12, narrow_query_tile = 8,{{.*}} vector = 4
 // WIDE-LABEL: func @f64
 // WIDE: query_tile = 24, narrow_query_tile = 8,{{.*}} vector = 8
 func.func @f64(%q: memref<?x?x4x64xf64>, %k: memref<?x?x2x64xf64>, %o: memref<?x?x4x64xf64>) {
@@ -56,5 +56,19 @@ func.func @f64(%q: memref<?x?x4x64xf64>, %k: memref<?x?x2x64xf64>, %o: memref<?x
 func.func @wide_heads(%q: memref<?x?x1x2048xf32>, %k: memref<?x?x1x2048xf32>, %o: memref<?x?x1x2048xf32>) {
   attn.attention ins(%q, %k, %k : memref<?x?x1x2048xf32>, memref<?x?x1x2048xf32>, memref<?x?x1x2048xf32>)
     outs(%o : memref<?x?x1x2048xf32>)
+  return
+}
+
+// The narrow tile holds whole queries of a group: of 6 heads one query, of 3 heads
+// two, of 16 heads one; a group of more rows than a full tile has no use for it.
+// CHECK-LABEL: func @groups
+// CHECK-COUNT-2: narrow_query_tile = 6,
+// CHECK: narrow_query_tile = 16,
+// CHECK: query_tile = 24, narrow_query_tile = 24,
+func.func @groups(%six: memref<?x?x6x8xf32>, %three: memref<?x?x3x8xf32>, %sixteen: memref<?x?x16x8xf32>, %forty: memref<?x?x40x8xf32>, %k: memref<?x?x1x8xf32>) {
+  attn.attention ins(%six, %k, %k : memref<?x?x6x8xf32>, memref<?x?x1x8xf32>, memref<?x?x1x8xf32>) outs(%six : memref<?x?x6x8xf32>)
+  attn.attention ins(%three, %k, %k : memref<?x?x3x8xf32>, memref<?x?x1x8xf32>, memref<?x?x1x8xf32>) outs(%three : memref<?x?x3x8xf32>)
+  attn.attention ins(%sixteen, %k, %k : memref<?x?x16x8xf32>, memref<?x?x1x8xf32>, memref<?x?x1x8xf32>) outs(%sixteen : memref<?x?x16x8xf32>)
+  attn.attention ins(%forty, %k, %k : memref<?x?x40x8xf32>, memref<?x?x1x8xf32>, memref<?x?x1x8xf32>) outs(%forty : memref<?x?x40x8xf32>)
   return
 }

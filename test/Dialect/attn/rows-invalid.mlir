@@ -223,12 +223,12 @@ module attributes {a = #attn.config<query_tile = 64, narrow_query_tile = 16, kv_
 
 // -----
 
-// expected-error@+1 {{query tiles must be multiples of vector, at most 256}}
+// expected-error@+1 {{query_tile must be a multiple of vector, at most 256}}
 module attributes {a = #attn.config<query_tile = 24, narrow_query_tile = 16, kv_tile = 128, vector = 16, unroll = 8, kv_split = 1024>} {}
 
 // -----
 
-// expected-error@+1 {{narrow_query_tile must not exceed query_tile}}
+// expected-error@+1 {{narrow_query_tile must be in [1, query_tile]}}
 module attributes {a = #attn.config<query_tile = 64, narrow_query_tile = 128, kv_tile = 128, vector = 16, unroll = 8, kv_split = 1024>} {}
 
 // -----
