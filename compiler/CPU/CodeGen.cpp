@@ -67,8 +67,8 @@ fovea::cpu::createTargetMachine(StringRef cpu) {
 #define INSTCOMBINE "instcombine<no-verify-fixpoint>"
 static constexpr char cleanupPipeline[] =
     "function(sroa,early-cse<memssa>," INSTCOMBINE ",simplifycfg),"
-    // The parts of descriptors that a tile's function has no use for.
-    "ipsccp,deadargelim,"
+    // Entries take their bodies in; of descriptors the parts in use are passed.
+    "ipsccp,cgscc(inline),deadargelim,"
     "function(loop-simplify,lcssa,"
     "loop-mssa(loop-rotate,licm,simple-loop-unswitch<no-nontrivial;trivial>),"
     "simplifycfg," INSTCOMBINE ","

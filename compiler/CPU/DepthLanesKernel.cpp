@@ -33,7 +33,8 @@ namespace {
 constexpr int64_t chains = 8;
 
 /// Bytes of what a prefetch brings, and how many keys it is ahead: 8 to 16 were
-/// best of 0 to 64 for f32 and bf16 (Zen 3); more leaves the second-level cache.
+/// best of 0 to 64 for f32 and bf16 (Zen 3); more leaves the second-level
+/// cache.
 constexpr int64_t cacheLine = 64, prefetchRows = 16;
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
