@@ -1,23 +1,26 @@
 # Part of the Fovea project, under the Apache License v2.0 with LLVM Exceptions.
 # See LICENSE for license information.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Whole attention calls: the share of this machine's multiply-add rate, beside torch.
+"""Whole attention calls: the share of what this machine can do, beside torch.
 
-Every round times the rate of fused multiply-adds on registers, then every case once with
-each implementation; what is printed are medians over the rounds, so that a clock that
-drifts or a busy neighbour meets all alike. Operations are counted for attended pairs
-only: 2 (D + E) for each.
+Every round takes each case once with each implementation, and the machine's own rate around
+it: of fused multiply-adds on registers, or, for a decode, of reading memory. What is printed
+are medians over the rounds, so that a clock that drifts or a busy neighbour meets all alike.
+Operations are counted for attended pairs only, 2 (D + E) for each; bytes are those of K and V,
+which a decode reads from caches that take turns, so that none is in a cache of the processor.
 
     python benchmarks/attention.py --build build/release  # prints a table
-    python benchmarks/attention.py --json a.json --svg a.svg --rounds 30
+    python benchmarks/attention.py --only decode --json a.json --svg a.svg --rounds 30
 """
 
 from __future__ import annotations
 
 import argparse
 import ctypes
+import itertools
 import json
 import os
+import re
 import statistics
 import sys
 import tempfile
@@ -27,51 +30,94 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "python"))
 import fovea  # noqa: E402
 
+DTYPES = {"f32": np.float32, "f16": np.float16, "bf16": ml_dtypes.bfloat16}
+
 
 @dataclass(frozen=True)
 class Case:
-    """One shape; kv heads serve groups of query heads."""
+    """One shape; kv heads serve groups of query heads. Layouts are [B, S, H, D] (bshd) and
+    [B, H, S, D] (bhsd)."""
 
-    name: str
     queries: int
     keys: int
-    width: int
+    width: int = 128
     causal: bool = False
+    dtype: str = "f32"
     heads: int = 32
     kv_heads: int = 8
+    batch: int = 1
+    layout: str = "bshd"
+
+    @property
+    def is_decode(self) -> bool:
+        return self.queries == 1
+
+    @property
+    def name(self) -> str:
+        kind = "causal" if self.causal else "full"
+        if self.is_decode:
+            kind = f"decode B{self.batch} {self.layout}"
+        heads = f"H{self.heads}/{self.kv_heads}"
+        size = f"{self.keys}" if self.is_decode else f"{self.queries}x{self.keys}"
+        return f"{self.dtype} {heads} D{self.width} {size} {kind}"
 
     @property
     def spec(self) -> str:
         mask = "mask: causal(bottom_right)\n" if self.causal else ""
         heads = f"heads: {{query: {self.heads}, kv: {self.kv_heads}}}\n"
-        return f"name: {self.kernel}\ndtype: f32\n{heads}head_dim: {self.width}\n{mask}"
+        return f"name: {self.kernel}\ndtype: {self.dtype}\n{heads}head_dim: {self.width}\n{mask}"
 
     @property
     def kernel(self) -> str:
-        return f"bench_d{self.width}_{'causal' if self.causal else 'full'}"
+        heads = f"{self.heads}_{self.kv_heads}_{self.width}"
+        return f"bench_{self.dtype}_{heads}_{'causal' if self.causal else 'full'}"
 
     @property
-    def operations(self) -> int:
+    def work(self) -> float:
+        """Operations, or bytes of a decode."""
+        if self.is_decode:
+            element = np.dtype(DTYPES[self.dtype]).itemsize
+            return 2 * self.batch * self.keys * self.kv_heads * self.width * element
         pairs = self.queries * self.keys
         if self.causal:  # the last query sees all keys
             pairs -= self.queries * (self.queries - 1) // 2
-        return 4 * self.heads * pairs * self.width
+        return 4 * self.batch * self.heads * pairs * self.width
+
+    def draw(self, random: np.random.Generator, length: int, heads: int) -> np.ndarray:
+        """A tensor [B, S, H, D], in memory as the layout says."""
+        shape = (self.batch, length, heads, self.width)
+        if self.layout == "bhsd":
+            shape = (self.batch, heads, length, self.width)
+        tensor = random.standard_normal(shape, np.float32).astype(DTYPES[self.dtype])
+        return tensor.transpose(0, 2, 1, 3) if self.layout == "bhsd" else tensor
 
 
 CASES = [
-    Case("D128 1024 full", 1024, 1024, 128),
-    Case("D128 1024 causal", 1024, 1024, 128, causal=True),
-    Case("D64 1024 full", 1024, 1024, 64),
-    Case("D64 1024 causal", 1024, 1024, 64, causal=True),
-    Case("D128 decode 4096", 1, 4096, 128),
-    Case("D64 decode 4096", 1, 4096, 64),
+    *(Case(1024, 1024, width, causal) for width in (128, 64) for causal in (False, True)),
+    *(
+        Case(1024, 1024, 128, causal, dtype)
+        for dtype in ("bf16", "f16")
+        for causal in (False, True)
+    ),
+    *(
+        Case(1, 4096, dtype=dtype, batch=batch, layout=layout)
+        for dtype, batch in (("f32", 1), ("bf16", 1), ("bf16", 8))
+        for layout in ("bshd", "bhsd")
+    ),
+    Case(1, 4096, dtype="bf16", kv_heads=32),
+    *(Case(size, size, causal=True, dtype="bf16") for size in (16, 64, 128)),
 ]
+
+# What the caches of a decode take together, and what of them one calibration reads.
+CACHE_BYTES = 2 << 30
+READ_BYTES = 256 << 20
 
 
 def import_torch() -> Any:
@@ -82,10 +128,17 @@ def import_torch() -> Any:
     return torch
 
 
-def prepare(
-    case: Case, threads: int, build: Path, folder: Path, torch: Any
-) -> dict[str, Callable[[], None]]:
-    """The implementations of a case, on the same numbers, checked against each other."""
+@dataclass
+class Prepared:
+    """A case ready to run: the implementations on the same numbers, checked against each other,
+    and the machine's rate in its unit."""
+
+    case: Case
+    implementations: dict[str, Callable[[], None]]
+    calibrate: Callable[[], float]
+
+
+def prepare(case: Case, threads: int, build: Path, folder: Path, torch: Any) -> Prepared:
     library = folder / f"{case.kernel}.so"
     if not library.exists():
         spec = folder / f"{case.kernel}.yaml"
@@ -93,30 +146,65 @@ def prepare(
         fovea.compile_spec(spec, folder, name=case.kernel, driver=build / "bin" / "fovea")
     kernel = fovea.load(library)
     context = kernel.create_context(threads)
+    machine = ctypes.CDLL(str(build / "benchmarks" / "fovea_machine_rate.so"))
+    machine.fovea_fma_rate.restype = ctypes.c_double
+    machine.fovea_read_rate.restype = ctypes.c_double
+
     random = np.random.default_rng(1)
-    q = random.standard_normal((1, case.queries, case.heads, case.width), np.float32)
-    k = random.standard_normal((1, case.keys, case.kv_heads, case.width), np.float32)
-    v = random.standard_normal((1, case.keys, case.kv_heads, case.width), np.float32)
+    q = case.draw(random, case.queries, case.heads)
+    k, v = (case.draw(random, case.keys, case.kv_heads) for _ in range(2))
     o = np.empty_like(q)
+    caches = [(k, v)]
+    calibrate: Callable[[], float] = lambda: machine.fovea_fma_rate(threads)  # noqa: E731
+    if case.is_decode:
+        # One block of memory, so that its reading can be timed as a whole.
+        count = max(1, CACHE_BYTES // int(case.work))
+        block = np.empty(count * int(case.work), np.uint8)
+        caches = []
+        for piece in np.split(block.view(k.dtype), 2 * count):
+            source = (k, v)[len(caches) % 2]
+            order = (0, 2, 1, 3) if case.layout == "bhsd" else (0, 1, 2, 3)
+            stored = source.transpose(order)
+            copy = piece.reshape(stored.shape)
+            copy[:] = stored
+            caches.append(copy.transpose(order))
+        caches = list(zip(caches[::2], caches[1::2], strict=True))
+        reads = min(READ_BYTES, block.nbytes)
+        offsets = itertools.cycle(range(0, block.nbytes - reads + 1, reads))
+
+        def calibrate() -> float:
+            address = ctypes.c_void_p(block.ctypes.data + next(offsets))
+            return machine.fovea_read_rate(threads, address, ctypes.c_size_t(reads))
+
+    turns = itertools.cycle(caches)
 
     def run() -> None:
+        k, v = next(turns)
         kernel(q=q, k=k, v=v, o=o, context=context)
 
     implementations = {"fovea": run}
     if torch:
-        heads_first = [torch.from_numpy(x).transpose(1, 2).contiguous() for x in (q, k, v)]
+
+        def heads_first(x: np.ndarray) -> Any:
+            bits = x.view(np.int16) if x.dtype == ml_dtypes.bfloat16 else x
+            tensor = torch.from_numpy(bits)
+            return (tensor.view(torch.bfloat16) if bits is not x else tensor).transpose(1, 2)
+
+        query = heads_first(q)
+        torch_turns = itertools.cycle([(heads_first(k), heads_first(v)) for k, v in caches])
 
         def run_torch() -> Any:
+            k, v = next(torch_turns)
             return torch.nn.functional.scaled_dot_product_attention(
-                *heads_first, is_causal=case.causal, enable_gqa=True
+                query, k, v, is_causal=case.causal, enable_gqa=case.heads != case.kv_heads
             )
 
         run()
-        error = np.abs(run_torch().transpose(1, 2).numpy() - o).max()
-        if error > 1e-4:
+        error = np.abs(run_torch().transpose(1, 2).float().numpy() - o.astype(np.float32)).max()
+        if error > {"f32": 1e-4, "f16": 4e-3, "bf16": 3e-2}[case.dtype]:
             sys.exit(f"{case.name}: torch and fovea differ by {error}")
         implementations["torch"] = run_torch
-    return implementations
+    return Prepared(case, implementations, calibrate)
 
 
 def measure(run: Callable[[], None], least: float) -> float:
@@ -130,40 +218,28 @@ def measure(run: Callable[[], None], least: float) -> float:
             return spent / calls
 
 
-def benchmark(threads: int, options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
-    torch = import_torch()
-    if torch:
-        torch.set_num_threads(threads)
-    calibrate = ctypes.CDLL(str(options.build / "benchmarks" / "fovea_fma_rate.so")).fovea_fma_rate
-    calibrate.restype = ctypes.c_double
-    prepared = [(case, prepare(case, threads, options.build, folder, torch)) for case in CASES]
+def benchmark(
+    case: Case, threads: int, options: argparse.Namespace, folder: Path, torch: Any
+) -> list[dict[str, Any]]:
+    prepared = prepare(case, threads, options.build, folder, torch)
     rates: list[float] = []
-    seconds: dict[tuple[str, str], list[float]] = {}
-    shares: dict[tuple[str, str], list[float]] = {}
-    for number in range(options.rounds):
-        for case, implementations in prepared:
-            for name, run in implementations.items():
-                rate = calibrate(threads)
-                spent = measure(run, options.least)
-                rate = (rate + calibrate(threads)) / 2
-                rates.append(rate)
-                seconds.setdefault((case.name, name), []).append(spent)
-                shares.setdefault((case.name, name), []).append(case.operations / spent / rate)
-        print(
-            f"\r{threads} threads: round {number + 1} of {options.rounds}", end="", file=sys.stderr
-        )
-    print(file=sys.stderr)
+    seconds: dict[str, list[float]] = {name: [] for name in prepared.implementations}
+    for _ in range(options.rounds):
+        for name, run in prepared.implementations.items():
+            rates.append(prepared.calibrate())
+            seconds[name].append(measure(run, options.least))
+    rate = statistics.median(rates)
     return [
         {
             "case": case.name,
             "threads": threads,
             "implementation": name,
-            "milliseconds": 1e3 * statistics.median(seconds[case.name, name]),
-            "share": statistics.median(shares[case.name, name]),
-            "rate_gflops": statistics.median(rates) / 1e9,
+            "milliseconds": 1e3 * statistics.median(spent),
+            "share": case.work / statistics.median(spent) / rate,
+            "rate": rate,
+            "unit": "B/s read" if case.is_decode else "FLOP/s",
         }
-        for case, implementations in prepared
-        for name in implementations
+        for name, spent in seconds.items()
     ]
 
 
@@ -171,15 +247,15 @@ def print_table(results: list[dict[str, Any]]) -> None:
     for threads in sorted({result["threads"] for result in results}):
         chosen = [result for result in results if result["threads"] == threads]
         names = list(dict.fromkeys(result["implementation"] for result in chosen))
-        rate = chosen[0]["rate_gflops"]
-        print(f"\nf32, B1 H32/8, {threads} thread(s); the rate is {rate:.0f} GFLOP/s\n")
-        print("| case | " + " | ".join(f"{name} ms | {name} share" for name in names) + " |")
-        print("|---" * (2 * len(names) + 1) + "|")
+        print(f"\n{threads} thread(s); shares of multiply-adds on registers, or of reading\n")
+        columns = " | ".join(f"{name} ms | {name} share" for name in names)
+        print(f"| case | machine | {columns} |")
+        print("|---" * (2 * len(names) + 2) + "|")
         for case in dict.fromkeys(result["case"] for result in chosen):
-            cells = [case]
-            for result in chosen:
-                if result["case"] == case:
-                    cells += [f"{result['milliseconds']:.2f}", f"{100 * result['share']:.0f} %"]
+            mine = [result for result in chosen if result["case"] == case]
+            cells = [case, f"{mine[0]['rate'] / 1e9:.0f} G{mine[0]['unit']}"]
+            for result in mine:
+                cells += [f"{result['milliseconds']:.3f}", f"{100 * result['share']:.0f} %"]
             print("| " + " | ".join(cells) + " |")
 
 
@@ -190,19 +266,22 @@ def draw(results: list[dict[str, Any]], path: str) -> None:
     import matplotlib.pyplot as plt
 
     threads = sorted({result["threads"] for result in results})
-    figure, axes = plt.subplots(1, len(threads), figsize=(6 * len(threads), 4), sharey=True)
+    cases = list(dict.fromkeys(result["case"] for result in results))
+    names = list(dict.fromkeys(result["implementation"] for result in results))
+    figure, axes = plt.subplots(
+        1, len(threads), figsize=(5 * len(threads) + 3, 0.45 * len(cases) + 1.2), sharey=True
+    )
     for axis, count in zip(np.atleast_1d(axes), threads, strict=True):
-        chosen = [result for result in results if result["threads"] == count]
-        cases = list(dict.fromkeys(result["case"] for result in chosen))
-        names = list(dict.fromkeys(result["implementation"] for result in chosen))
         for offset, name in enumerate(names):
-            heights = [100 * r["share"] for r in chosen if r["implementation"] == name]
+            chosen = [r for r in results if r["threads"] == count and r["implementation"] == name]
             places = np.arange(len(cases)) + 0.4 * (offset - (len(names) - 1) / 2)
-            axis.bar(places, heights, 0.38, label=name)
-        axis.set_xticks(np.arange(len(cases)), cases, rotation=30, ha="right")
+            axis.barh(places, [100 * r["share"] for r in chosen], 0.38, label=name)
+        axis.set_yticks(np.arange(len(cases)), cases)
         axis.set_title(f"{count} thread(s)")
-        axis.set_ylabel("% of the multiply-add rate")
-        axis.legend()
+        axis.set_xlabel("% of the machine's multiply-adds (decode: of its reading)")
+        axis.grid(axis="x", alpha=0.3)
+    figure.axes[0].invert_yaxis()
+    figure.axes[-1].legend(loc="lower right")
     figure.tight_layout()
     figure.savefig(path)
 
@@ -214,17 +293,24 @@ def main() -> None:
     )
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--only", default="", help="cases whose name this pattern finds")
     parser.add_argument("--least", type=float, default=0.05, help="seconds of one measurement")
     parser.add_argument("--json", help="write the results there")
     parser.add_argument("--svg", help="draw the results there (needs matplotlib)")
     options = parser.parse_args()
+    if options.svg:
+        import matplotlib  # noqa: F401  before minutes are spent
     os.environ.pop("FOVEA_ISA", None)
+    torch = import_torch()
+    cases = [case for case in CASES if re.search(options.only, case.name)]
+    todo = list(itertools.product(options.threads, cases))
+    results = []
     with tempfile.TemporaryDirectory() as folder:
-        results = [
-            result
-            for threads in options.threads
-            for result in benchmark(threads, options, Path(folder))
-        ]
+        for number, (threads, case) in enumerate(todo):
+            if torch:
+                torch.set_num_threads(threads)
+            print(f"{number + 1} of {len(todo)}: {case.name}, {threads} thread(s)", file=sys.stderr)
+            results += benchmark(case, threads, options, Path(folder), torch)
     print_table(results)
     if options.json:
         Path(options.json).write_text(json.dumps(results, indent=1) + "\n")
