@@ -45,19 +45,18 @@ public:
   void emit();
 
 private:
-  /// The rows of one block, and where they lie in q, acc, max and sum.
-  struct Rows {
-    Values index;
-  };
-  void emitBlock(const Rows &rows, Value first, Value count);
-  void emitQK(const Rows &rows, Value first, Value count);
-  void emitKeyGroup(int64_t keys, const Rows &rows, Value first, Value key);
-  void emitDepthTail(const Rows &rows, Value first, Value count);
+  // `rows` are those of one block, as indices into q, acc, max and sum; keys
+  // are first + [0, count).
+  void emitBlock(const Values &rows, Value first, Value count);
+  void emitQK(const Values &rows, Value first, Value count);
+  void emitKeyGroup(int64_t keys, const Values &rows, Value first, Value key);
+  void emitDepthTail(const Values &rows, Value first, Value count);
   void emitPrefetch(Value memref, Value row);
-  Values emitSoftmax(const Rows &rows, Value first, Value count);
-  void emitPV(const Rows &rows, Value first, Value count, const Values &alpha);
+  Values emitSoftmax(const Values &rows, Value first, Value count);
+  void emitPV(const Values &rows, Value first, Value count,
+              const Values &alpha);
   void emitColumns(FloatBuilder &lanes, int64_t step, int64_t vectors,
-                   const Rows &rows, Value column, Value first, Value count,
+                   const Values &rows, Value column, Value first, Value count,
                    const Values &alpha);
 
   Values reduceToLanes(ArrayRef<Value> sums);
@@ -112,10 +111,10 @@ void DepthLanesKernel::emit() {
     Value count = min(sub(keys, first), index(block));
     loop(index(0), rows, rowBlock, {},
          [&](Value row, const Values &) -> Values {
-           Rows block;
+           Values blockRows;
            for (int64_t r = 0; r < rowBlock; ++r)
-             block.index.push_back(add(row, index(r)));
-           emitBlock(block, first, count);
+             blockRows.push_back(add(row, index(r)));
+           emitBlock(blockRows, first, count);
            return {};
          });
     return {};
@@ -123,7 +122,7 @@ void DepthLanesKernel::emit() {
   func::ReturnOp::create(b, loc);
 }
 
-void DepthLanesKernel::emitBlock(const Rows &rows, Value first, Value count) {
+void DepthLanesKernel::emitBlock(const Values &rows, Value first, Value count) {
   emitQK(rows, first, count);
   if (depth % width != 0)
     emitDepthTail(rows, first, count);
@@ -136,7 +135,7 @@ void DepthLanesKernel::emitBlock(const Rows &rows, Value first, Value count) {
 //===----------------------------------------------------------------------===//
 
 /// Scores of keys first + [0, count), still without scale.
-void DepthLanesKernel::emitQK(const Rows &rows, Value first, Value count) {
+void DepthLanesKernel::emitQK(const Values &rows, Value first, Value count) {
   // With at least one full group the last one overlaps its predecessor (the
   // same scores are computed again, to the same bits); with fewer keys, one by
   // one.
@@ -156,8 +155,8 @@ void DepthLanesKernel::emitQK(const Rows &rows, Value first, Value count) {
     });
 }
 
-void DepthLanesKernel::emitKeyGroup(int64_t keys, const Rows &rows, Value first,
-                                    Value key) {
+void DepthLanesKernel::emitKeyGroup(int64_t keys, const Values &rows,
+                                    Value first, Value key) {
   Value query = get(op.getQuery()), keyRows = get(op.getKey());
   Values keyIndex;
   for (int64_t u = 0; u < keys; ++u) {
@@ -173,7 +172,7 @@ void DepthLanesKernel::emitKeyGroup(int64_t keys, const Rows &rows, Value first,
     for (int64_t u = 0; u < keys; ++u)
       k.push_back(load(vectorType, keyRows, {keyIndex[u], d}));
     for (int64_t r = 0; r < rowBlock; ++r) {
-      Value q = load(vectorType, query, {rows.index[r], d});
+      Value q = load(vectorType, query, {rows[r], d});
       for (int64_t u = 0; u < keys; ++u)
         sums[r * keys + u] = math.fma(q, k[u], sums[r * keys + u]);
     }
@@ -229,16 +228,16 @@ Values DepthLanesKernel::reduceToLanes(ArrayRef<Value> sums) {
 }
 
 /// The elements of d that fill no vector.
-void DepthLanesKernel::emitDepthTail(const Rows &rows, Value first,
+void DepthLanesKernel::emitDepthTail(const Values &rows, Value first,
                                      Value count) {
   loop(index(0), count, 1, {}, [&](Value key, const Values &) -> Values {
     Value keyRow = add(first, key);
     for (int64_t r = 0; r < rowBlock; ++r) {
       Value sum = load(compute, scores, {index(r), key});
       for (int64_t d = depth - depth % width; d < depth; ++d)
-        sum = scalar.fma(
-            load(compute, get(op.getQuery()), {rows.index[r], index(d)}),
-            load(compute, get(op.getKey()), {keyRow, index(d)}), sum);
+        sum = scalar.fma(load(compute, get(op.getQuery()), {rows[r], index(d)}),
+                         load(compute, get(op.getKey()), {keyRow, index(d)}),
+                         sum);
       store(sum, scores, {index(r), key});
     }
     return {};
@@ -273,13 +272,13 @@ Value DepthLanesKernel::reduce(Value vector,
 }
 
 /// Updates max and sum; returns the factors by which the accumulators shrink.
-Values DepthLanesKernel::emitSoftmax(const Rows &rows, Value first,
+Values DepthLanesKernel::emitSoftmax(const Values &rows, Value first,
                                      Value count) {
   Value max = get(op.getMax()), sum = get(op.getSum());
   double scale = op.getScale().convertToDouble();
   Values alphas;
   for (int64_t r = 0; r < rowBlock; ++r) {
-    Value row = rows.index[r];
+    Value row = rows[r];
     auto [h, i] = headAndQuery(toI64(add(get(op.getRow0()), row)));
     Values blockMax = {math.constant(-infinity)};
     blockMax =
@@ -338,7 +337,7 @@ Values DepthLanesKernel::emitSoftmax(const Rows &rows, Value first,
 // PV: acc = alpha * acc + P V
 //===----------------------------------------------------------------------===//
 
-void DepthLanesKernel::emitPV(const Rows &rows, Value first, Value count,
+void DepthLanesKernel::emitPV(const Values &rows, Value first, Value count,
                               const Values &alpha) {
   int64_t whole = columns / width;
   int64_t vectors =
@@ -363,7 +362,7 @@ void DepthLanesKernel::emitPV(const Rows &rows, Value first, Value count,
 
 /// `vectors` groups of `step` columns from `column` on, of the type of `lanes`.
 void DepthLanesKernel::emitColumns(FloatBuilder &lanes, int64_t step,
-                                   int64_t vectors, const Rows &rows,
+                                   int64_t vectors, const Values &rows,
                                    Value column, Value first, Value count,
                                    const Values &alpha) {
   Type type = lanes.getType();
@@ -419,7 +418,7 @@ void DepthLanesKernel::emitColumns(FloatBuilder &lanes, int64_t step,
   }
   for (int64_t r = 0; r < rowBlock; ++r)
     for (int64_t x = 0; x < vectors; ++x) {
-      Values indices = {rows.index[r], at[x]};
+      Values indices = {rows[r], at[x]};
       store(lanes.fma(load(type, acc, indices), broadcast(alpha[r], type),
                       sums[r * vectors + x]),
             acc, indices);
