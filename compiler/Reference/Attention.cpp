@@ -130,6 +130,9 @@ double roundingsOfScore(const double *q, int64_t qStride, const double *k,
       std::sqrt(square(scale) * (chain + qSquares * kSquares) + square(s));
   if (!rules.hasScore())
     return r;
+  // An infinite key is exact, and so is what a softcap makes of it.
+  if (std::isinf(s))
+    return std::abs(rules.rescore(s));
   // The score expression's slope, over a step that is long for f64 and short
   // for the expression.
   double step = 0x1p-20 * std::max(r, 0x1p-100);

@@ -153,6 +153,27 @@ TEST_F(InterpreterTest, RoundingsOfAScore) {
   EXPECT_EQ(result.scoreSums[0]->data[0], 0.0);
 }
 
+TEST_F(InterpreterTest, RoundingsOfACappedInfinity) {
+  Interpretation result =
+      run(R"(
+    func.func @f(%q: tensor<1x1x1x1xf32>, %k: tensor<1x1x1x1xf32>, %v: tensor<1x1x1x1xf32>,
+                 %o: tensor<1x1x1x1xf32>, %lse: tensor<1x1x1xf32>)
+        -> (tensor<1x1x1x1xf32>, tensor<1x1x1xf32>) {
+      %r:2 = attn.attention
+        ins(%q, %k, %v : tensor<1x1x1x1xf32>, tensor<1x1x1x1xf32>, tensor<1x1x1x1xf32>)
+        outs(%o, %lse : tensor<1x1x1x1xf32>, tensor<1x1x1xf32>)
+        score("tanh(s / 5.0) * 5.0") -> tensor<1x1x1x1xf32>, tensor<1x1x1xf32>
+      return %r#0, %r#1 : tensor<1x1x1x1xf32>, tensor<1x1x1xf32>
+    })",
+          {make({1, 1, 1, 1}, {1}),
+           make({1, 1, 1, 1}, {std::numeric_limits<double>::infinity()}),
+           make({1, 1, 1, 1}, {3}), make({1, 1, 1, 1}, {nan}),
+           make({1, 1, 1}, {nan})},
+          {.errorSums = true});
+  EXPECT_EQ(std::get<Tensor>(result.results[1]).data[0], 5.0);
+  EXPECT_EQ(result.scoreSums[1]->data[0], 5.0);
+}
+
 TEST_F(InterpreterTest, CountsWhoAttends) { // M1
   attend("mask(\"j <= i and j != 1\")", 3, {1, 2, 3});
   llvm::Expected<SmallVector<Tensor>> counts = countAttending(
