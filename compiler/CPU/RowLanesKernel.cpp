@@ -29,6 +29,9 @@ namespace {
 /// only thins out loop control.
 constexpr int64_t depthUnroll = 4, keyUnroll = 4;
 
+/// Weights that are added up before their sum joins the block's.
+constexpr int64_t sumGroup = 8;
+
 /// Independent chains that keep two multiply-add units of latency 4 busy.
 constexpr int64_t latencyUnroll = 8;
 
@@ -198,16 +201,26 @@ Values RowLanesKernel::emitSoftmax(Value count, ValueRange blockMax) {
     subtrahend.push_back(math.select(empty, math.constant(0.0), newMax));
     alpha.push_back(math.expNonPositive(math.sub(oldMax, subtrahend.back())));
   }
-  Values sums(parts, math.constant(0.0));
-  sums = loop(index(0), count, 1, sums, [&](Value row, Values sums) {
-    for (int64_t part = 0; part < parts; ++part) {
-      Value s = load(scores, {row}, part);
-      Value p = math.expNonPositive(math.sub(s, subtrahend[part]));
-      store(p, scores, {row}, part);
-      sums[part] = math.add(sums[part], p);
-    }
-    return sums;
-  });
+  // In groups: weights may all be equal, and a long chain would round each time
+  // to the same side.
+  Values zeros(parts, math.constant(0.0));
+  Values sums =
+      loop(index(0), count, sumGroup, zeros, [&](Value group, Values sums) {
+        Value end = min(add(group, index(sumGroup)), count);
+        Values groupSums =
+            loop(group, end, 1, zeros, [&](Value row, Values sums) {
+              for (int64_t part = 0; part < parts; ++part) {
+                Value s = load(scores, {row}, part);
+                Value p = math.expNonPositive(math.sub(s, subtrahend[part]));
+                store(p, scores, {row}, part);
+                sums[part] = math.add(sums[part], p);
+              }
+              return sums;
+            });
+        for (int64_t part = 0; part < parts; ++part)
+          sums[part] = math.add(sums[part], groupSums[part]);
+        return sums;
+      });
   for (int64_t part = 0; part < parts; ++part) {
     Value oldSum = load(sum, {}, part);
     store(math.fma(oldSum, alpha[part], sums[part]), sum, {}, part);

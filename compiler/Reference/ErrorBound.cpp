@@ -49,6 +49,11 @@ double ErrorBound::ofAppended(double x, double largest) const {
   return 2 * u * std::abs(x) + 8 * computeU * largest + least;
 }
 
+double ErrorBound::ofDynamicAngle(mlir::Type element, double position) {
+  ErrorBound bound(element, 0);
+  return 1 + std::abs(position) * 0x1p-50 / (8 * bound.computeU);
+}
+
 std::string ErrorBound::describe() const {
   auto power = [](double x) { return "2^" + std::to_string(std::ilogb(x)); };
   return "each element of o within " + power(u) + " |o| + " +

@@ -65,6 +65,11 @@ public:
   /// Of an element that was appended to a cache; `largest` is the largest
   /// magnitude of its row.
   double ofAppended(double x, double largest) const;
+  /// What `largest` is multiplied by for a row that RoPE with dynamic scaling
+  /// has turned: frequencies computed in the call leave the angle at `position`
+  /// off by position * 2^-50, beside the 8 u of what is done in the compute
+  /// type.
+  static double ofDynamicAngle(mlir::Type element, double position);
 
 private:
   double u, computeU; ///< of the element and of the compute type

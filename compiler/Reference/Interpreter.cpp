@@ -8,6 +8,7 @@
 
 #include "compiler/Reference/Interpreter.h"
 #include "compiler/Reference/Environment.h"
+#include "compiler/Reference/ErrorBound.h"
 #include "compiler/Reference/Scalars.h"
 #include "dialects/attn/IR/Rope.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
@@ -104,6 +105,8 @@ private:
   Environment env;
   // By result of the operation.
   llvm::DenseMap<mlir::Value, Tensor> absoluteSums, scoreSums, appended;
+  /// Of what dynamic RoPE has turned: each row's position, [B, M, ...].
+  llvm::DenseMap<mlir::Value, Tensor> dynamicPositions;
   int64_t keys = 0; // the most that a row attends to
   llvm::DenseMap<mlir::Value, const Tensor *> written;
   llvm::DenseMap<mlir::Value, Tensor> overridden; // by what was written
@@ -299,11 +302,14 @@ llvm::Error Interpreter::rope(attn::RopeOp op) {
         ofBatchRow(op.getLength(), batch)));
 
   int64_t width = input.shape.back();
-  forEachIndex(ArrayRef(input.shape).drop_back(), [&](ArrayRef<int64_t> row) {
+  Tensor turned =
+      Tensor::filled(ArrayRef(input.shape).drop_back(), input.elementType, 0);
+  forEachIndex(turned.shape, [&](ArrayRef<int64_t> row) {
     double position =
         positions
             ? positions->at(row.take_front(positions->rank()))
             : static_cast<double>(row[1] + ofBatchRow(op.getOffset(), row[0]));
+    turned.at(row) = position;
     const attn::RopeFrequencies &frequencies =
         frequenciesOf[perRow ? row[0] : 0];
     int64_t start = 0;
@@ -324,6 +330,9 @@ llvm::Error Interpreter::rope(attn::RopeOp op) {
       y[second] = x[second] * cosine + x[first] * sine;
     }
   });
+  if (op.getScalingAttr() &&
+      op.getScalingAttr().getKind() == attn::RopeScalingKind::Dynamic)
+    dynamicPositions[op->getResult(0)] = std::move(turned);
   env.set(op->getResult(0), std::move(output));
   return llvm::Error::success();
 }
@@ -366,6 +375,10 @@ llvm::Error Interpreter::append(attn::AppendOp op) {
     return errorOf(op, "input and cache may differ in dimension 1 only "
                        "(rule K3)");
   Tensor scales = Tensor::filled(cache.shape, input.elementType, -1.0);
+  const Tensor *positions = nullptr;
+  if (auto it = dynamicPositions.find(op.getInput());
+      it != dynamicPositions.end())
+    positions = &it->second;
   int64_t width = input.shape.back();
   forEachIndex(ArrayRef(input.shape).drop_back(), [&](ArrayRef<int64_t> row) {
     SmallVector<int64_t> from(row), to(row);
@@ -381,6 +394,9 @@ llvm::Error Interpreter::append(attn::AppendOp op) {
       y[d] = roundTo(cache.elementType, x[d]);
       largest = std::max(largest, std::abs(x[d]));
     }
+    if (positions)
+      largest *=
+          ErrorBound::ofDynamicAngle(cache.elementType, positions->at(row));
     std::fill_n(&scales.data[scales.offset(to)], width, largest);
   });
   appended[op->getResult(0)] = std::move(scales);
