@@ -6,8 +6,11 @@
 
 #include "compiler/Artifact/OutputSet.h"
 
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
+#include "llvm/Support/Process.h"
+#include "llvm/Support/Signals.h"
 #include "llvm/Support/raw_ostream.h"
 
 #include <fcntl.h>
@@ -17,7 +20,6 @@ using llvm::createStringError;
 using llvm::Error;
 using llvm::Expected;
 using llvm::StringRef;
-using llvm::sys::fs::TempFile;
 
 namespace fovea {
 namespace {
@@ -46,35 +48,58 @@ void flushFolder(const std::string &folder) {
   ::close(fd);
 }
 
-Error writeAside(TempFile &file, StringRef path, StringRef contents) {
-  llvm::raw_fd_ostream os(file.FD, /*shouldClose=*/false);
-  os << contents;
-  os.flush();
-  if (std::error_code code = os.error()) {
+/// A file beside the place where it will be. LLVM's TempFile would take a '%'
+/// anywhere in the path for a digit to draw.
+class AsideFile {
+public:
+  static Expected<AsideFile> create(StringRef target, StringRef contents,
+                                    bool executable) {
+    AsideFile file;
+    int fd = -1;
+    do {
+      // Other processes' files are stepped over; any name will do.
+      file.path =
+          (target + "." +
+           llvm::utohexstr(llvm::sys::Process::GetRandomNumber()) + ".tmp")
+              .str();
+      fd = ::open(file.path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
+                  executable ? 0777 : 0666);
+    } while (fd < 0 && (errno == EEXIST || errno == EINTR));
+    if (fd < 0)
+      return failure("cannot write", target, lastError());
+    llvm::sys::RemoveFileOnSignal(file.path);
+    llvm::raw_fd_ostream os(fd, /*shouldClose=*/false);
+    os << contents;
+    os.flush();
+    std::error_code code = os.error();
     os.clear_error();
-    return failure("cannot write", path, code);
+    if (!code && ::fsync(fd))
+      code = lastError();
+    if (::close(fd) && !code)
+      code = lastError();
+    if (!code)
+      return file;
+    file.discard();
+    return failure("cannot write", target, code);
   }
-  if (::fsync(file.FD))
-    return failure("cannot write", path, lastError());
-  return Error::success();
-}
 
-Expected<TempFile> createAside(StringRef path, StringRef contents,
-                               bool executable) {
-  unsigned mode = llvm::sys::fs::all_read | llvm::sys::fs::all_write;
-  if (executable)
-    mode |= llvm::sys::fs::all_exe;
-  Expected<TempFile> file = TempFile::create(path + ".%%%%%%%%.tmp", mode);
-  if (!file)
-    return createStringError(std::errc::io_error, "cannot write '%s': %s",
-                             path.str().c_str(),
-                             llvm::toString(file.takeError()).c_str());
-  if (Error error = writeAside(*file, path, contents)) {
-    llvm::consumeError(file->discard());
-    return std::move(error);
+  Error keep(StringRef target) {
+    if (std::error_code code = llvm::sys::fs::rename(path, target)) {
+      discard();
+      return failure("cannot write", target, code);
+    }
+    llvm::sys::DontRemoveFileOnSignal(path);
+    return Error::success();
   }
-  return file;
-}
+
+  void discard() {
+    (void)llvm::sys::fs::remove(path);
+    llvm::sys::DontRemoveFileOnSignal(path);
+  }
+
+private:
+  std::string path;
+};
 
 } // namespace
 
@@ -83,10 +108,10 @@ void OutputSet::add(StringRef path, std::string contents, bool executable) {
 }
 
 Error OutputSet::commit() {
-  std::vector<TempFile> written;
+  std::vector<AsideFile> written;
   auto discardFrom = [&](size_t first) {
     for (size_t i = first; i != written.size(); ++i)
-      llvm::consumeError(written[i].discard());
+      written[i].discard();
   };
   for (const File &file : files) {
     std::string folder = folderOf(file.path);
@@ -100,8 +125,8 @@ Error OutputSet::commit() {
       return failure("cannot write", file.path,
                      std::make_error_code(std::errc::is_a_directory));
     }
-    Expected<TempFile> aside =
-        createAside(file.path, file.contents, file.executable);
+    Expected<AsideFile> aside =
+        AsideFile::create(file.path, file.contents, file.executable);
     if (!aside) {
       discardFrom(0);
       return aside.takeError();
@@ -111,9 +136,7 @@ Error OutputSet::commit() {
   for (size_t i = 0; i != written.size(); ++i)
     if (Error error = written[i].keep(files[i].path)) {
       discardFrom(i + 1);
-      return createStringError(std::errc::io_error, "cannot write '%s': %s",
-                               files[i].path.c_str(),
-                               llvm::toString(std::move(error)).c_str());
+      return error;
     }
   for (const File &file : files)
     flushFolder(folderOf(file.path));
