@@ -295,6 +295,8 @@ private:
       return;
     Expr step = period.getOperand(0).getOperand(1);
     auto undilated = [&](Expr distance) {
+      if (distance == step)
+        return context.getInt(1);
       if (distance.is(Kind::Mul))
         return distance.getOperand(0);
       if (distance.is(Kind::IntConst) && step.is(Kind::IntConst) &&

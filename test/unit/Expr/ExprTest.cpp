@@ -279,14 +279,26 @@ TEST_F(ExprTest, NamedMasksExpand) {
 
 TEST_F(ExprTest, NamedMasksArePrintedBack) {
   for (const char *text :
-       {"causal(top_left)", "causal(bottom_right)", "causal(offset(p))",
-        "causal(bottom_right) and window(4095, 0)", "window(5, 0, top_left)",
-        "window(3, -1, bottom_right)", "window(p, n, offset(7))", "prefix(n)",
-        "chunk(24)", "chunk(8, bottom_right)", "strided(5)", "fixed(32, 4)",
-        "fixed(n, 3)", "dilated(8, 8, 3, top_left)",
-        "dilated(p, 0, n, bottom_right)", "global(16)",
+       {"causal(top_left)",
+        "causal(bottom_right)",
+        "causal(offset(p))",
+        "causal(bottom_right) and window(4095, 0)",
+        "window(5, 0, top_left)",
+        "window(3, -1, bottom_right)",
+        "window(p, n, offset(7))",
+        "prefix(n)",
+        "chunk(24)",
+        "chunk(8, bottom_right)",
+        "strided(5)",
+        "fixed(32, 4)",
+        "fixed(n, 3)",
+        "dilated(8, 8, 3, top_left)",
+        "dilated(p, 0, n, bottom_right)",
+        "dilated(3, 1, n, top_left)",
+        "global(16)",
         "not causal(top_left) or causal(bottom_right) and chunk(8, top_left)",
-        "global(4) or window(64, 64, top_left)", "j < len[b]"}) {
+        "global(4) or window(64, 64, top_left)",
+        "j < len[b]"}) {
     EXPECT_EQ(sugar(text), text);
     EXPECT_EQ(mask(sugar(text)), mask(text)) << text;
     EXPECT_EQ(mask(print(context, mask(text))), mask(text)) << text;
@@ -296,6 +308,10 @@ TEST_F(ExprTest, NamedMasksArePrintedBack) {
                 ->kind,
             Alignment::BottomRight);
   EXPECT_FALSE(findAlignment(context, mask("chunk(4)")));
+  // One step to the right is no causal(offset(n)).
+  EXPECT_EQ(
+      findAlignment(context, mask("dilated(3, 1, n, bottom_right)"))->kind,
+      Alignment::BottomRight);
 }
 
 TEST_F(ExprTest, RefusesWithRuleAndWayOut) {
