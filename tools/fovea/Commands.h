@@ -30,9 +30,12 @@ struct CommandLine {
   std::vector<std::string> params;  // --param
   std::vector<std::string> values;  // --value
   bool verify = false, time = false;
-  unsigned cases = 0;
+  unsigned cases = 0; // 0: the command's default
   uint64_t seed = 0;
-  int onlyCase = -1; // --case
+  bool fuzz = false;
+  double minutes = 0;
+  int64_t onlyKernel = -1, onlyCase = -1; // --kernel, --case
+  double limit = 1; // share of the bound from which on a case fails
   unsigned threads = 0;
   unsigned rounds = 15;
   bool json = false;

@@ -146,6 +146,11 @@ void installCrashHandler(int argc, char **argv) {
   llvm::sys::AddSignalHandler(onCrash, nullptr);
 }
 
+void leaveCrashesToParent() {
+  reproducerCommand = nullptr;
+  llvm::sys::unregisterHandlers();
+}
+
 void noteForReproducer(StringRef note) {
   if (reproducerNote)
     *reproducerNote = note.str();
@@ -161,7 +166,6 @@ Compilation::Compilation() : context(MLIRContext::Threading::DISABLED) {
 Compilation::~Compilation() = default;
 
 bool Compilation::open(StringRef path, Phase from) {
-  phase = from;
   exitCode = ExitBadInput;
   uint64_t size = 0;
   if (path != "-" && llvm::sys::fs::is_directory(path)) {
@@ -181,18 +185,23 @@ bool Compilation::open(StringRef path, Phase from) {
          "cannot read '" + path + "': " + buffer.getError().message());
     return false;
   }
-  StringRef text = (*buffer)->getBuffer();
-  if (text.size() > maxInputBytes) {
+  if ((*buffer)->getBufferSize() > maxInputBytes) {
     fail(ExitBadInput,
          "the input has more than " + Twine(maxInputBytes) + " bytes");
     return false;
   }
+  return open(std::move(*buffer), from);
+}
+
+bool Compilation::open(std::unique_ptr<MemoryBuffer> buffer, Phase from) {
+  phase = from;
+  StringRef text = buffer->getBuffer(), path = buffer->getBufferIdentifier();
   if (reproducerInput)
     *reproducerInput = text.str();
 
   bool isSpec = from == Phase::Attn && !path.ends_with(".mlir");
   std::optional<size_t> deep = isSpec ? std::nullopt : findDeepNesting(text);
-  sources.AddNewSourceBuffer(std::move(*buffer), llvm::SMLoc());
+  sources.AddNewSourceBuffer(std::move(buffer), llvm::SMLoc());
   diagnostics = std::make_unique<SourceMgrDiagnosticHandler>(sources, &context,
                                                              llvm::errs());
   if (isSpec) {

@@ -41,6 +41,10 @@ int failWithReproducer(llvm::Error error);
 /// From now on a crash writes a reproducer and ends the process with ExitBug.
 void installCrashHandler(int argc, char **argv);
 
+/// For a child process whose parent reports how it ended: signals kill it, and
+/// it writes no reproducers.
+void leaveCrashesToParent();
+
 /// What the reproducer of a crash says next to the command: what was being
 /// done.
 void noteForReproducer(llvm::StringRef note);
@@ -53,6 +57,9 @@ public:
   /// Reads `path` ("-": stdin), a spec unless it is an .mlir file or `from`
   /// says otherwise, and verifies it. False after a diagnostic.
   bool open(llvm::StringRef path, Phase from = Phase::Attn);
+  /// The same with the text at hand; the buffer's name stands for the path.
+  bool open(std::unique_ptr<llvm::MemoryBuffer> buffer,
+            Phase from = Phase::Attn);
 
   /// The module as it was read.
   mlir::ModuleOp source() { return *module; }

@@ -57,7 +57,7 @@ selectTarget(llvm::ArrayRef<std::string> texts) {
   return targets->front();
 }
 
-Expected<CallOptions> parseCallOptions(const CommandLine &line) {
+Expected<CallOptions> parseCallValues(const CommandLine &line) {
   Expected<Assignments> extents = parseAssignments(line.shape, "shape");
   if (!extents)
     return extents.takeError();
@@ -67,11 +67,19 @@ Expected<CallOptions> parseCallOptions(const CommandLine &line) {
   Expected<Assignments> values = parseAssignments(line.values, "value");
   if (!values)
     return values.takeError();
+  return CallOptions{std::move(*extents), std::move(*params),
+                     std::move(*values)};
+}
+
+Expected<CallOptions> parseCallOptions(const CommandLine &line) {
+  Expected<CallOptions> options = parseCallValues(line);
+  if (!options)
+    return options.takeError();
   Expected<const Target *> target = selectTarget(line.targets);
   if (!target)
     return target.takeError();
-  return CallOptions{std::move(*extents), std::move(*params),
-                     std::move(*values), *target};
+  options->target = *target;
+  return options;
 }
 
 KernelCall::KernelCall(Compilation &compilation)

@@ -31,6 +31,8 @@ struct CallOptions {
 };
 struct CommandLine;
 llvm::Expected<CallOptions> parseCallOptions(const CommandLine &line);
+/// The same but for the target, of which the command may take several.
+llvm::Expected<CallOptions> parseCallValues(const CommandLine &line);
 
 /// An error for the user.
 llvm::Error makeUserError(const llvm::Twine &message);

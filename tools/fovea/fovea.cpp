@@ -50,10 +50,12 @@ constexpr Command commands[] = {
     {"check", "test a kernel against the reference interpreter",
      "Runs the compiled kernel and the f64 reference on drawn shapes, strides "
      "and edge\ncases, and prints the largest error as a share of the stated "
-     "bound.",
+     "bound. With --fuzz\nspecs are drawn too, and what fails is shrunk.",
      "  fovea check llama.yaml\n"
      "  fovea check llama.yaml --cases 500 --seed 7\n"
-     "  fovea check llama.yaml --seed 7 --case 41\n",
+     "  fovea check llama.yaml --seed 7 --case 41 --shape M=1\n"
+     "  fovea check --fuzz --minutes 10 --seed 7\n"
+     "  fovea check --fuzz --seed 7 --kernel 3 --case 62\n",
      runCheck},
     {"explain", "show the mask, the work and the choices made",
      "Prints what the mask expands to and how it looks, the tiles that are "
@@ -114,9 +116,10 @@ public:
     StringRef name = command.name;
     bool takesSpec = name != "targets" && name != "doctor" && name != "spec";
     if (takesSpec)
-      input.emplace(cl::Positional, cl::Required, cl::desc("SPEC"),
-                    cl::value_desc("SPEC"), cl::location(line.input),
-                    cl::sub(sub), cl::cat(what));
+      input.emplace(
+          cl::Positional, name == "check" ? cl::Optional : cl::Required,
+          cl::desc(name == "check" ? "[SPEC]" : "SPEC"), cl::value_desc("SPEC"),
+          cl::location(line.input), cl::sub(sub), cl::cat(what));
     if (name == "compile")
       declareCompile();
     if (takesSpec)
@@ -124,11 +127,15 @@ public:
               name == "compile"
                   ? "instruction sets, the whole list by default; cpu:host is "
                     "this machine's best"
+              : name == "check"
+                  ? "instruction set; this machine's best by default, with "
+                    "--fuzz all that it runs"
                   : "instruction set; this machine's best by default",
               how);
     if (name == "run")
       declareRun();
-    if (name == "run" || name == "bench" || name == "explain") {
+    if (name == "run" || name == "check" || name == "bench" ||
+        name == "explain") {
       addList(line.shape, "shape", "B=1,M=64,...",
               "extents of the symbolic dimensions", what);
       addList(line.params, "param", "NAME=VALUE", "integer parameters", what);
@@ -238,10 +245,21 @@ private:
     addValue(line.svg, "svg", "FILE", "draw the mask into this file too", what);
   }
   void declareCheck() {
-    line.cases = 100;
-    addValue(line.cases, "cases", "N", "how many cases to draw", how);
+    addFlag(line.fuzz, "fuzz", "draw specs as well as their calls", what);
+    addValue(line.cases, "cases", "N",
+             "how many cases to draw; 100 by default, or all that --minutes "
+             "leaves time for",
+             how);
+    addValue(line.minutes, "minutes", "N",
+             "with --fuzz: begin no kernel after this time", how);
     addValue(line.seed, "seed", "S", "which cases", how);
-    addValue(line.onlyCase, "case", "I", "only this one of them", how);
+    addValue(line.onlyKernel, "kernel", "K",
+             "with --fuzz: only this one of the drawn specs", how);
+    addValue(line.onlyCase, "case", "I", "only this one of the cases", how);
+    // For the tests of what a failure prints.
+    addValue(line.limit, "limit", "X",
+             "the share of its bound that an error may reach", how);
+    options.back()->setHiddenFlag(cl::ReallyHidden);
   }
 };
 
