@@ -77,8 +77,10 @@ public:
                                  std::min(offset, original.size()));
   }
   void error(SMLoc loc, const llvm::Twine &message) {
+    hasReported = true;
     sourceMgr.PrintMessage(loc, SourceMgr::DK_Error, message);
   }
+  bool hasReported = false;
 
 private:
   bool buildMapping(yaml::MappingNode *mapping, unsigned depth, YamlNode &out);
@@ -228,21 +230,16 @@ std::optional<YamlNode> fovea::frontend::parseYaml(SourceMgr &sourceMgr) {
 
   // LLVM's parser reports to a manager of its own; its first message is passed
   // on, at the place in the user's text.
-  struct Handler {
-    TreeBuilder *builder;
-    bool reported = false;
-    static void report(const llvm::SMDiagnostic &diagnostic, void *context) {
-      auto *self = static_cast<Handler *>(context);
-      if (self->reported || diagnostic.getKind() != SourceMgr::DK_Error)
-        return;
-      self->reported = true;
-      self->builder->error(
-          self->builder->translate(diagnostic.getLoc().getPointer()),
-          "this is not YAML: " + diagnostic.getMessage());
-    }
-  } handler{&builder};
   SourceMgr inner;
-  inner.setDiagHandler(Handler::report, &handler);
+  inner.setDiagHandler(
+      [](const llvm::SMDiagnostic &diagnostic, void *context) {
+        auto *builder = static_cast<TreeBuilder *>(context);
+        if (builder->hasReported || diagnostic.getKind() != SourceMgr::DK_Error)
+          return;
+        builder->error(builder->translate(diagnostic.getLoc().getPointer()),
+                       "this is not YAML: " + diagnostic.getMessage());
+      },
+      &builder);
   std::error_code code;
   yaml::Stream stream(copy, inner, /*ShowColors=*/false, &code);
 
@@ -251,13 +248,14 @@ std::optional<YamlNode> fovea::frontend::parseYaml(SourceMgr &sourceMgr) {
   std::optional<YamlNode> tree;
   if (root)
     tree = builder.build(root, 0);
-  if (stream.failed() || code) {
-    if (!handler.reported && !root)
+  auto refuse = [&]() -> std::optional<YamlNode> {
+    // LLVM's parser gives up on some texts without a word.
+    if (!builder.hasReported)
       builder.error(start, "this is not YAML");
     return std::nullopt;
-  }
-  if (!tree)
-    return std::nullopt;
+  };
+  if (stream.failed() || code || !tree)
+    return refuse();
   if (tree->kind == YamlNode::Null) {
     builder.error(start, "the file is empty; a spec needs at least name, "
                          "dtype, heads and head_dim");
@@ -265,7 +263,7 @@ std::optional<YamlNode> fovea::frontend::parseYaml(SourceMgr &sourceMgr) {
   }
   ++document;
   if (stream.failed())
-    return std::nullopt;
+    return refuse();
   if (document != stream.end()) {
     builder.error(start, "a spec is one YAML document, and this file holds "
                          "several; put each into a file of its own");
