@@ -102,12 +102,16 @@ private:
   SmallVector<Scalar> captured;
 };
 
+/// What sums are kept in: kernels for f64 are held to bounds that a plain sum
+/// of f64 over thousands of keys would not keep itself.
+using Sum = long double;
+
 double dot(const double *x, int64_t xStride, const double *y, int64_t yStride,
            int64_t count) {
-  double result = 0.0;
+  Sum result = 0.0;
   for (int64_t d = 0; d < count; ++d)
-    result += x[d * xStride] * y[d * yStride];
-  return result;
+    result += Sum(x[d * xStride]) * y[d * yStride];
+  return static_cast<double>(result);
 }
 
 double square(double x) { return x * x; }
@@ -116,7 +120,7 @@ double square(double x) { return x * x; }
 /// r_j of ErrorBound.h but for that.
 double roundingsOfScore(const double *q, int64_t qStride, const double *k,
                         int64_t kStride, int64_t count, double scale,
-                        PairRules &rules) {
+                        double turning, PairRules &rules) {
   double sum = 0.0, chain = 0.0, qSquares = 0.0, kSquares = 0.0;
   for (int64_t d = 0; d < count; ++d) {
     double x = q[d * qStride], y = k[d * kStride];
@@ -126,8 +130,9 @@ double roundingsOfScore(const double *q, int64_t qStride, const double *k,
     kSquares += square(y);
   }
   double s = scale * sum;
-  double r =
-      std::sqrt(square(scale) * (chain + qSquares * kSquares) + square(s));
+  double r = std::sqrt(square(scale) *
+                           (chain + square(turning) * qSquares * kSquares) +
+                       square(s));
   if (!rules.hasScore())
     return r;
   // An infinite key is exact, and so is what a softcap makes of it.
@@ -149,8 +154,10 @@ llvm::Error fovea::reference::errorOf(Operation *op, const Twine &message) {
   return llvm::createStringError(op->getName().getStringRef() + ": " + message);
 }
 
-llvm::Expected<AttentionResult> fovea::reference::interpretAttention(
-    attn::AttentionOp op, const Environment &env, AttentionMode mode) {
+llvm::Expected<AttentionResult>
+fovea::reference::interpretAttention(attn::AttentionOp op,
+                                     const Environment &env, AttentionMode mode,
+                                     double turning) {
   const Tensor &q = env.tensor(op.getQuery()), &k = env.tensor(op.getKey()),
                &v = env.tensor(op.getValue());
   const Tensor *lengths = env.tensorOrNull(op.getLengths());
@@ -223,6 +230,7 @@ llvm::Expected<AttentionResult> fovea::reference::interpretAttention(
   double scale = op.getScaleOrDefault();
   std::vector<int64_t> attended;
   std::vector<double> scores, roundings;
+  std::vector<Sum> weights, row; // row: of o
   for (int64_t b = 0; b < batches; ++b) {
     // The keys of this batch row, counted in the whole problem (K1).
     int64_t rowKeys = extents[4];
@@ -258,8 +266,9 @@ llvm::Expected<AttentionResult> fovea::reference::interpretAttention(
           attended.push_back(j);
           scores.push_back(s);
           if (errorSums)
-            roundings.push_back(roundingsOfScore(
-                query, qs[LoopD], key, ks[LoopD], width, scale, *rules));
+            roundings.push_back(roundingsOfScore(query, qs[LoopD], key,
+                                                 ks[LoopD], width, scale,
+                                                 turning, *rules));
           max = std::max(max, s);
         }
 
@@ -267,40 +276,45 @@ llvm::Expected<AttentionResult> fovea::reference::interpretAttention(
         double shift = max == negativeInfinity ? 0.0 : max;
         for (auto [s, rounding] : llvm::zip(scores, roundings))
           rounding = std::hypot(rounding, s - shift);
-        double sum = sinks ? std::exp(sinks->data[h] - shift) : 0.0;
-        for (double &s : scores) {
-          s = std::exp(s - shift); // from here on: the weight
-          sum += s;
+        Sum sum = sinks ? std::exp(Sum(sinks->data[h]) - shift) : 0.0;
+        weights.clear();
+        for (double s : scores) {
+          weights.push_back(std::exp(Sum(s) - shift));
+          sum += weights.back();
         }
         int64_t lse = 0;
         if (result.lse) {
           lse = b * ls[LoopB] + g * ls[LoopG] + r * ls[LoopR] + i * ls[LoopM];
-          result.lse->data[lse] = shift + std::log(sum);
+          result.lse->data[lse] = static_cast<double>(shift + std::log(sum));
         }
         if (sum == 0.0)
           continue; // O = 0
         int64_t out =
             b * os[LoopB] + g * os[LoopG] + r * os[LoopR] + i * os[LoopM];
-        for (auto [j, weight] : llvm::zip_equal(attended, scores)) {
+        row.assign(valueWidth, 0.0);
+        for (auto [j, weight] : llvm::zip_equal(attended, weights)) {
           const double *value =
               v.data.data() + b * vs[LoopB] + g * vs[LoopG] + j * vs[LoopN];
-          double p = weight / sum;
+          Sum p = weight / sum;
           for (int64_t e = 0; e < valueWidth; ++e) {
             double x = value[e * vs[LoopE]];
-            result.o.data[out + e * os[LoopE]] += p * x;
+            row[e] += p * x;
             if (errorSums)
-              result.absoluteSums->data[out + e * os[LoopE]] += p * std::abs(x);
+              result.absoluteSums->data[out + e * os[LoopE]] +=
+                  static_cast<double>(p * std::abs(x));
           }
         }
+        for (int64_t e = 0; e < valueWidth; ++e)
+          result.o.data[out + e * os[LoopE]] = static_cast<double>(row[e]);
         if (!errorSums)
           continue;
         result.keys =
             std::max(result.keys, static_cast<int64_t>(attended.size()));
         for (auto [j, weight, rounding] :
-             llvm::zip_equal(attended, scores, roundings)) {
+             llvm::zip_equal(attended, weights, roundings)) {
           if (weight == 0.0)
             continue; // that of a score of -inf is no number
-          double error = weight / sum * rounding;
+          double error = static_cast<double>(weight / sum) * rounding;
           const double *value =
               v.data.data() + b * vs[LoopB] + g * vs[LoopG] + j * vs[LoopN];
           for (int64_t e = 0; e < valueWidth; ++e) {

@@ -50,9 +50,12 @@ struct AttentionResult {
   /// See countAttending; with Attending.
   std::optional<Tensor> attending;
 };
+/// `turning` is what the error sums take for the errors of |q| |k|, 1 unless
+/// RoPE leaves larger ones (ErrorBound::ofDynamicAngle).
 llvm::Expected<AttentionResult> interpretAttention(attn::AttentionOp op,
                                                    const Environment &env,
-                                                   AttentionMode mode);
+                                                   AttentionMode mode,
+                                                   double turning);
 
 /// acc, max and sum.
 llvm::Expected<llvm::SmallVector<Tensor>>

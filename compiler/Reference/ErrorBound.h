@@ -23,10 +23,11 @@
 //   r_j^2 = scale^2 (sum_d S_d^2 + |q|^2 |k_j|^2) + s_j^2 + (s_j - max)^2,
 //
 // where |q| |k_j| stands for what norms and RoPE do to q and k in the compute
-// type. For products of random signs r_j is about 1.2 scale |q| |k_j|, for
-// products of one sign about sqrt(D / 3) s_j. A score expression f turns the
-// first three into their image, |f(s + r) - f(s - r)| / 2, and rounds at the
-// magnitudes of s and f(s).
+// type; RoPE with dynamic scaling makes it larger (ofDynamicAngle). For
+// products of random signs r_j is about 1.2 scale |q| |k_j|, for products of
+// one sign about sqrt(D / 3) s_j. A score expression f turns the first three
+// into their image, |f(s + r) - f(s - r)| / 2, and rounds at the magnitudes of
+// s and f(s).
 //
 // Weights. p_j is off by a factor exp of the score's error, so by c u r_j, and
 // by 4 u, the 2 units in the last place of exp. The weights' sum is off alike,

@@ -247,7 +247,15 @@ llvm::Error Interpreter::runOp(Operation *op) {
 //===----------------------------------------------------------------------===//
 
 llvm::Error Interpreter::attention(attn::AttentionOp op) {
-  llvm::Expected<AttentionResult> result = interpretAttention(op, env, mode);
+  // The largest errors that RoPE with dynamic scaling leaves in q and k.
+  double turning = 1.0;
+  for (mlir::Value operand : {op.getQuery(), op.getKey()})
+    if (auto it = dynamicPositions.find(operand); it != dynamicPositions.end())
+      for (double position : it->second.data)
+        turning = std::max(
+            turning, ErrorBound::ofDynamicAngle(op.getComputeType(), position));
+  llvm::Expected<AttentionResult> result =
+      interpretAttention(op, env, mode, turning);
   if (!result)
     return result.takeError();
   if (result->attending)
