@@ -136,23 +136,11 @@ void DepthLanesKernel::emitBlock(const Values &rows, Value first, Value count) {
 
 /// Scores of keys first + [0, count), still without scale.
 void DepthLanesKernel::emitQK(const Values &rows, Value first, Value count) {
-  // With at least one full group the last one overlaps its predecessor (the
-  // same scores are computed again, to the same bits); with fewer keys, one by
-  // one.
-  Value enough = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::sge, count,
-                                       index(keyGroup));
-  Value grouped = arith::SelectOp::create(b, loc, enough, count, index(0));
-  Value lastGroup = sub(count, index(keyGroup));
-  loop(index(0), grouped, keyGroup, {},
-       [&](Value key, const Values &) -> Values {
-         emitKeyGroup(keyGroup, rows, first, min(key, lastGroup));
-         return {};
-       });
-  if (keyGroup > 1)
-    loop(grouped, count, 1, {}, [&](Value key, const Values &) -> Values {
-      emitKeyGroup(1, rows, first, key);
-      return {};
-    });
+  forEachKeyGroup(count, keyGroup, {},
+                  [&](int64_t keys, Value key, const Values &) -> Values {
+                    emitKeyGroup(keys, rows, first, key);
+                    return {};
+                  });
 }
 
 void DepthLanesKernel::emitKeyGroup(int64_t keys, const Values &rows,
@@ -395,27 +383,7 @@ void DepthLanesKernel::emitColumns(FloatBuilder &lanes, int64_t step,
       return sums;
     });
   };
-  Values sums = accumulate(false);
-  if (!op.getMask().empty()) {
-    // Rule M1: 0 * NaN or 0 * Inf of a masked key may be in the sums. That
-    // shows in them, and only then are the columns done again without reading
-    // masked keys.
-    Values probed = sums;
-    if (type == compute)
-      for (Value &sum : probed)
-        sum = broadcast(sum, vectorType);
-    auto redo = scf::IfOp::create(b, loc, ValueRange(sums).getTypes(),
-                                  anyNotFinite(probed, 2),
-                                  /*withElseRegion=*/true);
-    OpBuilder::InsertionGuard guard(b);
-    b.setInsertionPointToStart(redo.elseBlock());
-    scf::YieldOp::create(b, loc, sums);
-    b.setInsertionPointToStart(redo.thenBlock());
-    Values again = accumulate(true);
-    scf::YieldOp::create(b, loc, again);
-    b.setInsertionPointAfter(redo);
-    sums = llvm::to_vector_of<Value>(redo.getResults());
-  }
+  Values sums = sumsWithoutMaskedKeys(2, accumulate);
   for (int64_t r = 0; r < rowBlock; ++r)
     for (int64_t x = 0; x < vectors; ++x) {
       Values indices = {rows[r], at[x]};

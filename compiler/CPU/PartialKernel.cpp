@@ -114,6 +114,44 @@ Value PartialKernel::iota(int64_t from) {
                              ArrayRef<int64_t>(values)));
 }
 
+Values PartialKernel::forEachKeyGroup(
+    Value count, int64_t group, Values carried,
+    function_ref<Values(int64_t, Value, Values)> body) {
+  Value enough = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::sge, count,
+                                       index(group));
+  Value grouped = arith::SelectOp::create(b, loc, enough, count, index(0));
+  Value lastGroup = sub(count, index(group));
+  carried = loop(index(0), grouped, group, carried, [&](Value key, Values in) {
+    return body(group, min(key, lastGroup), in);
+  });
+  if (group == 1)
+    return carried;
+  return loop(grouped, count, 1, carried,
+              [&](Value key, Values in) { return body(1, key, in); });
+}
+
+Values
+PartialKernel::sumsWithoutMaskedKeys(int64_t chains,
+                                     function_ref<Values(bool)> accumulate) {
+  Values sums = accumulate(/*readMaskedAsZero=*/false);
+  if (op.getMask().empty())
+    return sums;
+  Values probed =
+      llvm::map_to_vector(sums, [&](Value sum) { return lanesOf(sum); });
+  auto redo = scf::IfOp::create(b, loc, ValueRange(sums).getTypes(),
+                                anyNotFinite(probed, chains),
+                                /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(redo.elseBlock());
+  scf::YieldOp::create(b, loc, sums);
+  b.setInsertionPointToStart(redo.thenBlock());
+  Values again = accumulate(/*readMaskedAsZero=*/true);
+  scf::YieldOp::create(b, loc, again);
+  return llvm::to_vector_of<Value>(redo.getResults());
+}
+
+/// i1: whether any lane of any vector is NaN or infinite, for x * 0 is NaN
+/// then.
 Value PartialKernel::anyNotFinite(ValueRange values, int64_t chains) {
   Value zero = math.constant(0.0);
   Values probes(chains, zero);

@@ -63,10 +63,24 @@ protected:
   /// Constants from, from + 1, ... in the lanes, as i64.
   mlir::Value iota(int64_t from);
 
-  /// i1: whether any lane of any vector is NaN or infinite, for x * 0 is NaN
-  /// then. The test runs in `chains` chains of multiply-adds.
+  /// Keys [0, count) in groups of `group`; carried = body(keys, first key,
+  /// carried). With at least one full group the last one overlaps its
+  /// predecessor (the same scores are computed again, to the same bits); with
+  /// fewer keys, one by one.
+  Values forEachKeyGroup(
+      mlir::Value count, int64_t group, Values carried,
+      llvm::function_ref<Values(int64_t, mlir::Value, Values)> body);
+  /// PV sums, floats or vectors, of accumulate(readMaskedAsZero = false). Rule
+  /// M1: 0 * NaN or 0 * Inf of a masked key may be in them. That shows in them,
+  /// tested in `chains` chains, and only then they are accumulated again
+  /// without reading masked keys.
+  Values sumsWithoutMaskedKeys(int64_t chains,
+                               llvm::function_ref<Values(bool)> accumulate);
+
+private:
   mlir::Value anyNotFinite(mlir::ValueRange values, int64_t chains);
 
+protected:
   attn::PartialOp op;
   mlir::OpBuilder b;
   mlir::Location loc;

@@ -119,21 +119,11 @@ void RowLanesKernel::emit() {
 
 /// Scores of keys first + [0, count); returns their maximum.
 Values RowLanesKernel::emitQK(Value first, Value count) {
-  // With at least one full group the last one overlaps its predecessor (the
-  // same scores are computed again, to the same bits); with fewer keys, one by
-  // one.
-  Value enough = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::sge, count,
-                                       index(unroll));
-  Value grouped = arith::SelectOp::create(b, loc, enough, count, index(0));
-  Value lastGroup = sub(count, index(unroll));
   Values blockMax(parts, math.constant(-infinity));
-  blockMax =
-      loop(index(0), grouped, unroll, blockMax, [&](Value row, Values max) {
-        return emitKeyGroup(unroll, first, min(row, lastGroup), max);
-      });
-  return loop(grouped, count, 1, blockMax, [&](Value row, Values max) {
-    return emitKeyGroup(1, first, row, max);
-  });
+  return forEachKeyGroup(count, unroll, blockMax,
+                         [&](int64_t keys, Value row, const Values &max) {
+                           return emitKeyGroup(keys, first, row, max);
+                         });
 }
 
 Values RowLanesKernel::emitKeyGroup(int64_t keys, Value first, Value row,
@@ -246,23 +236,9 @@ void RowLanesKernel::emitPV(Value first, Value count, ValueRange alpha) {
 void RowLanesKernel::emitColumnGroup(int64_t group, Value column, Value first,
                                      Value count, ValueRange alpha) {
   Value acc = get(op.getAcc());
-  Values sums = accumulateColumns(group, column, first, count, false);
-  if (!op.getMask().empty()) {
-    // Rule M1: 0 * NaN or 0 * Inf of a masked key may be in the sums. That
-    // shows in them, and only then is the group done again without reading
-    // masked keys.
-    auto redo =
-        scf::IfOp::create(b, loc, ValueRange(sums).getTypes(),
-                          anyNotFinite(sums, parts), /*withElseRegion=*/true);
-    OpBuilder::InsertionGuard guard(b);
-    b.setInsertionPointToStart(redo.elseBlock());
-    scf::YieldOp::create(b, loc, sums);
-    b.setInsertionPointToStart(redo.thenBlock());
-    Values again = accumulateColumns(group, column, first, count, true);
-    scf::YieldOp::create(b, loc, again);
-    b.setInsertionPointAfter(redo);
-    sums = llvm::to_vector_of<Value>(redo.getResults());
-  }
+  Values sums = sumsWithoutMaskedKeys(parts, [&](bool readMaskedAsZero) {
+    return accumulateColumns(group, column, first, count, readMaskedAsZero);
+  });
   for (int64_t u = 0; u < group; ++u) {
     Values at = {add(column, index(u))};
     for (int64_t part = 0; part < parts; ++part)
