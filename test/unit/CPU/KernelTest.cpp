@@ -396,11 +396,11 @@ TEST(CPUKernel, ScoreRegionBeforeMask) {
   run<float>(shape, problem);
 }
 
-TEST(CPUKernel, CapturedTensors) {
-  KernelShape shape;
+/// A mask of document ids, equal for key and query; the query's index runs past
+/// the end of the returned ids.
+std::vector<int32_t> maskByDocument(KernelShape &shape, Problem &problem) {
   shape.captures = "ids = %c0 : memref<?xi32>";
   shape.captureType = "memref<?xi32>";
-  // Document ids of key and query; the query's index runs past the end.
   shape.mask = "  %x = attn.element %c[%j] : memref<?xi32> -> i64\n"
                "  %y = attn.element %c[%i] : memref<?xi32> -> i64\n"
                "  %m = arith.cmpi eq, %x, %y : i64\n"
@@ -408,11 +408,17 @@ TEST(CPUKernel, CapturedTensors) {
   std::vector<int32_t> ids(100);
   for (size_t i = 0; i < ids.size(); ++i)
     ids[i] = int32_t(i / 17);
-  Problem problem;
   problem.row0 = 80;
-  problem.mask = [&](Point p) {
+  problem.mask = [ids](Point p) {
     return ids[p.j] == ids[std::min<size_t>(p.i, ids.size() - 1)];
   };
+  return ids;
+}
+
+TEST(CPUKernel, CapturedTensors) {
+  KernelShape shape;
+  Problem problem;
+  std::vector<int32_t> ids = maskByDocument(shape, problem);
   run<float>(shape, problem, &ids);
 }
 
@@ -565,22 +571,10 @@ TEST(CPUDecodeKernel, ScoreMaskAndCaptures) {
                 "  %y = arith.mulf %x, %hf : f32\n"
                 "  %z = arith.addf %s, %y : f32\n"
                 "  attn.yield %z : f32\n";
-  shape.captures = "ids = %c0 : memref<?xi32>";
-  shape.captureType = "memref<?xi32>";
-  shape.mask = "  %x = attn.element %c[%j] : memref<?xi32> -> i64\n"
-               "  %y = attn.element %c[%i] : memref<?xi32> -> i64\n"
-               "  %m = arith.cmpi eq, %x, %y : i64\n"
-               "  attn.yield %m : i1\n";
-  std::vector<int32_t> ids(100);
-  for (size_t i = 0; i < ids.size(); ++i)
-    ids[i] = int32_t(i / 17);
   Problem problem;
-  problem.row0 = 80;
+  std::vector<int32_t> ids = maskByDocument(shape, problem);
   problem.g = 1;
   problem.split = 50;
-  problem.mask = [&](Point p) {
-    return ids[p.j] == ids[std::min<size_t>(p.i, ids.size() - 1)];
-  };
   problem.score = [](double s, Point p) {
     return s + 0.0078125 * (p.j - p.i) * p.h;
   };
