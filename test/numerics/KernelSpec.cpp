@@ -24,6 +24,16 @@ static std::string tensorType(const Argument &argument) {
   return type + argument.element + ">";
 }
 
+llvm::SmallVector<int64_t>
+Argument::getShape(const std::map<std::string, int64_t> &symbols) const {
+  llvm::SmallVector<int64_t> shape;
+  for (const std::string &dim : dims) {
+    auto symbol = symbols.find(dim);
+    shape.push_back(symbol != symbols.end() ? symbol->second : std::stoll(dim));
+  }
+  return shape;
+}
+
 std::vector<std::string> KernelSpec::getSymbols() const {
   return {"B", "M", cache ? "C" : "N"};
 }

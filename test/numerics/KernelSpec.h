@@ -7,9 +7,11 @@
 #ifndef FOVEA_TEST_NUMERICS_KERNELSPEC_H
 #define FOVEA_TEST_NUMERICS_KERNELSPEC_H
 
+#include "llvm/ADT/SmallVector.h"
 #include "llvm/ADT/StringRef.h"
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <random>
 #include <string>
@@ -60,6 +62,10 @@ struct Argument {
   std::string element;           ///< "f32", "i32", ...
   enum Role { Input, Output, InOut } role = Input;
   bool optional = false;
+
+  /// Its extents in a call with these symbols.
+  llvm::SmallVector<int64_t>
+  getShape(const std::map<std::string, int64_t> &symbols) const;
 };
 
 struct KernelSpec {

@@ -255,12 +255,7 @@ SmallVector<int64_t> CaseRunner::drawStrides(const Argument &argument,
 }
 
 Tensor CaseRunner::drawValues(const Call &call, const Argument &argument) {
-  SmallVector<int64_t> shape;
-  for (const std::string &dim : argument.dims) {
-    auto symbol = call.symbols.find(dim);
-    shape.push_back(symbol != call.symbols.end() ? symbol->second
-                                                 : std::stoll(dim));
-  }
+  SmallVector<int64_t> shape = argument.getShape(call.symbols);
   Tensor tensor = Tensor::filled(shape, parseElement(argument.element), nan);
   if (argument.role == Argument::Output)
     return tensor;
@@ -568,9 +563,7 @@ TEST(Sums, OfEqualTermsDoNotDrift) {
   std::map<std::string, int64_t> symbols = {{"B", 1}, {"M", rows}, {"N", keys}};
   std::vector<GuardedTensor> tensors;
   for (const Argument &argument : spec.getArguments()) {
-    SmallVector<int64_t> shape;
-    for (const std::string &dim : argument.dims)
-      shape.push_back(symbols.count(dim) ? symbols[dim] : std::stoll(dim));
+    SmallVector<int64_t> shape = argument.getShape(symbols);
     Tensor tensor = Tensor::filled(shape, parseElement(argument.element), 0.1);
     SmallVector<int64_t> strides = tensor.strides();
     if (argument.role == Argument::Input)
@@ -600,9 +593,7 @@ TEST(Cache, WithoutRoomIsRefused) { // K3
   for (int64_t past : {-1, 0, 7, 8}) {
     std::vector<GuardedTensor> tensors;
     for (const Argument &argument : spec.getArguments()) {
-      SmallVector<int64_t> shape;
-      for (const std::string &dim : argument.dims)
-        shape.push_back(symbols.count(dim) ? symbols[dim] : std::stoll(dim));
+      SmallVector<int64_t> shape = argument.getShape(symbols);
       Tensor tensor = Tensor::filled(shape, parseElement(argument.element), 1);
       tensors.emplace_back(shape, tensor.strides(), tensor.elementType,
                            Flush::End);

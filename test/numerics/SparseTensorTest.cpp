@@ -108,12 +108,7 @@ protected:
     std::normal_distribution<double> normal;
     std::vector<Tensor> values;
     for (const Argument &argument : arguments) {
-      SmallVector<int64_t> shape;
-      for (const std::string &dim : argument.dims) {
-        auto symbol = symbols.find(dim);
-        shape.push_back(symbol != symbols.end() ? symbol->second
-                                                : std::stoll(dim));
-      }
+      SmallVector<int64_t> shape = argument.getShape(symbols);
       values.push_back(
           Tensor::filled(shape, parseElement(argument.element), 7));
       if (argument.role != Argument::Output)
