@@ -52,12 +52,10 @@ private:
   void emitKeyGroup(int64_t keys, const Values &rows, Value first, Value key);
   void emitDepthTail(const Values &rows, Value first, Value count);
   void emitPrefetch(Value memref, Value row);
-  Values emitSoftmax(const Values &rows, Value first, Value count);
-  void emitPV(const Values &rows, Value first, Value count,
-              const Values &alpha);
+  void emitSoftmax(Value firstRow, Value first, Value count);
+  void emitPV(const Values &rows, Value first, Value count);
   void emitColumns(FloatBuilder &lanes, int64_t step, int64_t vectors,
-                   const Values &rows, Value column, Value first, Value count,
-                   const Values &alpha);
+                   const Values &rows, Value column, Value first, Value count);
 
   Values reduceToLanes(ArrayRef<Value> sums);
   Value reduce(Value vector, function_ref<Value(Value, Value)> combine);
@@ -76,6 +74,7 @@ private:
   FloatBuilder scalar;
   Value scores;   // [rowBlock][block, rounded up to vectors]
   Value attended; // the same, 1 or 0, if there is a mask
+  Value alpha;    // [rowBlock], by which the accumulators shrink
 };
 
 } // namespace
@@ -103,6 +102,7 @@ void DepthLanesKernel::emit() {
   scores = allocateOnStack({rowBlock, padded});
   if (!op.getMask().empty())
     attended = allocateOnStack({rowBlock, padded});
+  alpha = allocateOnStack({rowBlock});
   Value rows = sub(mul(get(op.getExtents()[1]), index(op.getGroup())),
                    get(op.getRow0()));
   rows = min(rows, index(op.getTileRows()));
@@ -126,8 +126,8 @@ void DepthLanesKernel::emitBlock(const Values &rows, Value first, Value count) {
   emitQK(rows, first, count);
   if (depth % width != 0)
     emitDepthTail(rows, first, count);
-  Values alpha = emitSoftmax(rows, first, count);
-  emitPV(rows, first, count, alpha);
+  emitSoftmax(rows.front(), first, count);
+  emitPV(rows, first, count);
 }
 
 //===----------------------------------------------------------------------===//
@@ -259,74 +259,76 @@ Value DepthLanesKernel::reduce(Value vector,
   return vector::ExtractOp::create(b, loc, vector, 0);
 }
 
-/// Updates max and sum; returns the factors by which the accumulators shrink.
-Values DepthLanesKernel::emitSoftmax(const Values &rows, Value first,
-                                     Value count) {
+/// Updates max, sum and alpha of the block of rows from `firstRow` on.
+void DepthLanesKernel::emitSoftmax(Value firstRow, Value first, Value count) {
   Value max = get(op.getMax()), sum = get(op.getSum());
   double scale = op.getScale().convertToDouble();
-  Values alphas;
-  for (int64_t r = 0; r < rowBlock; ++r) {
-    Value row = rows[r];
-    auto [h, i] = headAndQuery(toI64(add(get(op.getRow0()), row)));
-    Values blockMax = {math.constant(-infinity)};
-    blockMax =
-        loop(index(0), count, width, blockMax, [&](Value key, Values best) {
-          Value s = load(vectorType, scores, {index(r), key});
-          if (scale != 1.0)
-            s = math.mul(s, math.constant(scale));
-          Value offsets = add(lanesOf(toI64(key)), iota(0));
-          Value exists =
-              arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt, offsets,
-                                    lanesOf(toI64(count)));
-          if (!op.getScore().empty() || !op.getMask().empty()) {
-            Value j = add(lanesOf(toI64(add(get(op.getJ0()), first))), offsets);
-            Values arguments = regionArguments(h, i, j);
-            if (!op.getScore().empty())
-              s = emitScore(s, arguments);
-            if (!op.getMask().empty()) {
-              Value mask = emitMask(arguments);
-              exists = arith::AndIOp::create(b, loc, exists, mask);
-              store(math.select(exists, math.constant(1.0), math.constant(0.0)),
-                    attended, {index(r), key});
-            }
-          }
-          s = math.select(exists, s, math.constant(-infinity));
-          store(s, scores, {index(r), key});
-          return Values{math.maxOrSecond(s, best.front())};
+  loop(
+      index(0), index(rowBlock), 1, {}, [&](Value r, const Values &) -> Values {
+        Value row = add(firstRow, r);
+        auto [h, i] = headAndQuery(toI64(add(get(op.getRow0()), row)));
+        Values blockMax = {math.constant(-infinity)};
+        blockMax =
+            loop(index(0), count, width, blockMax, [&](Value key, Values best) {
+              Value s = load(vectorType, scores, {r, key});
+              if (scale != 1.0)
+                s = math.mul(s, math.constant(scale));
+              Value offsets = add(lanesOf(toI64(key)), iota(0));
+              Value exists =
+                  arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt,
+                                        offsets, lanesOf(toI64(count)));
+              if (!op.getScore().empty() || !op.getMask().empty()) {
+                Value j =
+                    add(lanesOf(toI64(add(get(op.getJ0()), first))), offsets);
+                Values arguments = regionArguments(h, i, j);
+                if (!op.getScore().empty())
+                  s = emitScore(s, arguments);
+                if (!op.getMask().empty()) {
+                  Value mask = emitMask(arguments);
+                  exists = arith::AndIOp::create(b, loc, exists, mask);
+                  store(math.select(exists, math.constant(1.0),
+                                    math.constant(0.0)),
+                        attended, {r, key});
+                }
+              }
+              s = math.select(exists, s, math.constant(-infinity));
+              store(s, scores, {r, key});
+              return Values{math.maxOrSecond(s, best.front())};
+            });
+        Value tileMax = reduce(blockMax.front(), [&](Value x, Value y) {
+          return math.maxOrSecond(x, y);
         });
-    Value tileMax = reduce(blockMax.front(), [&](Value x, Value y) {
-      return math.maxOrSecond(x, y);
-    });
-    Value oldMax = load(compute, max, {row});
-    Value newMax = scalar.maxOrSecond(tileMax, oldMax);
-    store(newMax, max, {row});
-    // Rule M2: a row with no attended key yet subtracts 0, and exp(-inf) = 0.
-    Value empty = scalar.equal(newMax, scalar.constant(-infinity));
-    Value subtrahend = scalar.select(empty, scalar.constant(0.0), newMax);
-    Value alpha = scalar.expNonPositive(scalar.sub(oldMax, subtrahend));
-    alphas.push_back(alpha);
+        Value oldMax = load(compute, max, {row});
+        Value newMax = scalar.maxOrSecond(tileMax, oldMax);
+        store(newMax, max, {row});
+        // Rule M2: a row with no attended key yet subtracts 0, and exp(-inf) =
+        // 0.
+        Value empty = scalar.equal(newMax, scalar.constant(-infinity));
+        Value subtrahend = scalar.select(empty, scalar.constant(0.0), newMax);
+        Value shrink = scalar.expNonPositive(scalar.sub(oldMax, subtrahend));
+        store(shrink, alpha, {r});
 
-    Value base = broadcast(subtrahend, vectorType);
-    Values sums = {math.constant(0.0)};
-    sums = loop(index(0), count, width, sums, [&](Value key, Values sums) {
-      Value s = load(vectorType, scores, {index(r), key});
-      Value p = math.expNonPositive(math.sub(s, base));
-      store(p, scores, {index(r), key});
-      return Values{math.add(sums.front(), p)};
-    });
-    Value tileSum =
-        reduce(sums.front(), [&](Value x, Value y) { return math.add(x, y); });
-    store(scalar.fma(load(compute, sum, {row}), alpha, tileSum), sum, {row});
-  }
-  return alphas;
+        Value base = broadcast(subtrahend, vectorType);
+        Values sums = {math.constant(0.0)};
+        sums = loop(index(0), count, width, sums, [&](Value key, Values sums) {
+          Value s = load(vectorType, scores, {r, key});
+          Value p = math.expNonPositive(math.sub(s, base));
+          store(p, scores, {r, key});
+          return Values{math.add(sums.front(), p)};
+        });
+        Value tileSum = reduce(
+            sums.front(), [&](Value x, Value y) { return math.add(x, y); });
+        store(scalar.fma(load(compute, sum, {row}), shrink, tileSum), sum,
+              {row});
+        return {};
+      });
 }
 
 //===----------------------------------------------------------------------===//
 // PV: acc = alpha * acc + P V
 //===----------------------------------------------------------------------===//
 
-void DepthLanesKernel::emitPV(const Values &rows, Value first, Value count,
-                              const Values &alpha) {
+void DepthLanesKernel::emitPV(const Values &rows, Value first, Value count) {
   int64_t whole = columns / width;
   int64_t vectors =
       std::min(whole, std::max<int64_t>((chains + rowBlock - 1) / rowBlock, 2));
@@ -334,16 +336,16 @@ void DepthLanesKernel::emitPV(const Values &rows, Value first, Value count,
     int64_t step = vectors * width, rest = whole % vectors;
     loop(index(0), index((whole - rest) * width), step, {},
          [&](Value column, const Values &) -> Values {
-           emitColumns(math, width, vectors, rows, column, first, count, alpha);
+           emitColumns(math, width, vectors, rows, column, first, count);
            return {};
          });
     if (rest != 0)
       emitColumns(math, width, rest, rows, index((whole - rest) * width), first,
-                  count, alpha);
+                  count);
   }
   loop(index(whole * width), index(columns), 1, {},
        [&](Value column, const Values &) -> Values {
-         emitColumns(scalar, 1, 1, rows, column, first, count, alpha);
+         emitColumns(scalar, 1, 1, rows, column, first, count);
          return {};
        });
 }
@@ -351,8 +353,7 @@ void DepthLanesKernel::emitPV(const Values &rows, Value first, Value count,
 /// `vectors` groups of `step` columns from `column` on, of the type of `lanes`.
 void DepthLanesKernel::emitColumns(FloatBuilder &lanes, int64_t step,
                                    int64_t vectors, const Values &rows,
-                                   Value column, Value first, Value count,
-                                   const Values &alpha) {
+                                   Value column, Value first, Value count) {
   Type type = lanes.getType();
   Value acc = get(op.getAcc()), value = get(op.getValue());
   Values at;
@@ -387,7 +388,8 @@ void DepthLanesKernel::emitColumns(FloatBuilder &lanes, int64_t step,
   for (int64_t r = 0; r < rowBlock; ++r)
     for (int64_t x = 0; x < vectors; ++x) {
       Values indices = {rows[r], at[x]};
-      store(lanes.fma(load(type, acc, indices), broadcast(alpha[r], type),
+      store(lanes.fma(load(type, acc, indices),
+                      broadcast(load(compute, alpha, {index(r)}), type),
                       sums[r * vectors + x]),
             acc, indices);
     }

@@ -55,24 +55,27 @@ private:
   Value index(int64_t value) {
     return arith::ConstantIndexOp::create(b, loc, value);
   }
-  Value load(Value memref, Values indices, int64_t lane) {
-    indices.push_back(index(lane));
+  Value load(Value memref, Values indices, Value lane) {
+    indices.push_back(lane);
     return vector::LoadOp::create(b, loc, vectorType, memref, indices);
   }
-  void store(Value value, Value memref, Values indices, int64_t lane) {
-    indices.push_back(index(lane));
+  void store(Value value, Value memref, Values indices, Value lane) {
+    indices.push_back(lane);
     vector::StoreOp::create(b, loc, value, memref, indices);
   }
-  void forEachColumn(int64_t from, int64_t to, int64_t step,
-                     function_ref<void(Value)> body) {
+  Value add(Value value, int64_t constant) {
+    return arith::AddIOp::create(b, loc, value, index(constant));
+  }
+  void forEach(int64_t from, int64_t to, int64_t step,
+               function_ref<void(Value)> body) {
     if (from == to)
       return;
     scf::ForOp::create(b, loc, index(from), index(to), index(step),
                        ValueRange(),
-                       [&](OpBuilder &, Location, Value column, ValueRange) {
+                       [&](OpBuilder &, Location, Value value, ValueRange) {
                          OpBuilder::InsertionGuard guard(b);
-                         b.setInsertionPointToStart(column.getParentBlock());
-                         body(column);
+                         b.setInsertionPointToStart(value.getParentBlock());
+                         body(value);
                          scf::YieldOp::create(b, loc);
                        });
   }
@@ -81,7 +84,7 @@ private:
     return math.select(math.equal(max, math.constant(-infinity)),
                        math.constant(0.0), max);
   }
-  void storeTile(Value acc, Value output, int64_t lane,
+  void storeTile(Value acc, Value output, Value lane,
                  function_ref<Value(Value)> normalise);
 
   /// A vector of acc, and what holds for its elements of a vector over rows.
@@ -91,7 +94,7 @@ private:
     int64_t row; // of the vector's rows, which all elements belong to; or -1
   };
   /// Every piece of acc of the rows [lane, lane + width).
-  void forEachPiece(int64_t lane, function_ref<void(const Piece &)> body);
+  void forEachPiece(Value lane, function_ref<void(const Piece &)> body);
   Value spread(Value rows, const Piece &piece);
   Value loadPiece(Value acc, const Piece &piece) {
     return vector::LoadOp::create(b, loc, piece.type, acc, piece.indices);
@@ -107,12 +110,11 @@ private:
 
 } // namespace
 
-void StateEmitter::forEachPiece(int64_t lane,
+void StateEmitter::forEachPiece(Value lane,
                                 function_ref<void(const Piece &)> body) {
   if (transposed) {
-    forEachColumn(0, columns, 1, [&](Value column) {
-      body({{column, index(lane)}, vectorType, -1});
-    });
+    forEach(0, columns, 1,
+            [&](Value column) { body({{column, lane}, vectorType, -1}); });
     return;
   }
   ImplicitLocOpBuilder implicit(loc, b);
@@ -120,7 +122,7 @@ void StateEmitter::forEachPiece(int64_t lane,
     forEachVector(implicit, columns, longest, [&](Value column, int64_t count) {
       OpBuilder::InsertionGuard guard(b);
       b.restoreInsertionPoint(implicit.saveInsertionPoint());
-      body({{index(lane + row), column},
+      body({{add(lane, row), column},
             VectorType::get({count}, vectorType.getElementType()),
             row});
     });
@@ -137,7 +139,7 @@ Value StateEmitter::spread(Value rows, const Piece &piece) {
 }
 
 void StateEmitter::emitMerge(MergeOp op) {
-  for (int64_t lane = 0; lane < lanes; lane += width) {
+  forEach(0, lanes, width, [&](Value lane) {
     Value max = load(op.getMax(), {}, lane),
           otherMax = load(op.getOtherMax(), {}, lane);
     Value newMax = math.maxOrSecond(otherMax, max);
@@ -157,12 +159,12 @@ void StateEmitter::emitMerge(MergeOp op) {
                         spread(otherWeight, piece)));
       vector::StoreOp::create(b, loc, merged, op.getAcc(), piece.indices);
     });
-  }
+  });
 }
 
 /// output[lane + l][e] = normalise(acc[e][lane + l]) for all e, l in [0,
 /// width).
-void StateEmitter::storeTile(Value acc, Value output, int64_t lane,
+void StateEmitter::storeTile(Value acc, Value output, Value lane,
                              function_ref<Value(Value)> normalise) {
   SmallVector<int64_t> strides;
   int64_t offset;
@@ -176,32 +178,30 @@ void StateEmitter::storeTile(Value acc, Value output, int64_t lane,
         AffineMap::getPermutationMap(ArrayRef<unsigned>{1, 0}, b.getContext());
     Value columnMajor = memref::TransposeOp::create(
         b, loc, output, AffineMapAttr::get(swapped));
-    forEachColumn(0, columns, 1, [&](Value column) {
-      storeConverted(b, loc, normalised(column), columnMajor,
-                     {column, index(lane)});
+    forEach(0, columns, 1, [&](Value column) {
+      storeConverted(b, loc, normalised(column), columnMajor, {column, lane});
     });
     return;
   }
   int64_t whole = strides[1] == 1 ? columns - columns % width : 0;
-  forEachColumn(0, whole, width, [&](Value column) {
+  forEach(0, whole, width, [&](Value column) {
     Values rows;
     for (int64_t u = 0; u < width; ++u)
-      rows.push_back(
-          normalised(arith::AddIOp::create(b, loc, column, index(u))));
+      rows.push_back(normalised(add(column, u)));
     for (auto [l, row] : llvm::enumerate(transposeInRegisters(b, loc, rows)))
-      storeConverted(b, loc, row, output, {index(lane + l), column});
+      storeConverted(b, loc, row, output, {add(lane, l), column});
   });
-  forEachColumn(whole, columns, 1, [&](Value column) {
+  forEach(whole, columns, 1, [&](Value column) {
     Value rows = normalised(column);
     for (int64_t l = 0; l < width; ++l)
       storeConverted(b, loc, vector::ExtractOp::create(b, loc, rows, l), output,
-                     {index(lane + l), column});
+                     {add(lane, l), column});
   });
 }
 
 void StateEmitter::emitFinalize(FinalizeOp op) {
   ValueRange outputs(op.getOutputs());
-  for (int64_t lane = 0; lane < lanes; lane += width) {
+  forEach(0, lanes, width, [&](Value lane) {
     Value max = load(op.getMax(), {}, lane), sum = load(op.getSum(), {}, lane);
     Value weight;
     if (Value sinks = op.getSinks()) {
@@ -238,7 +238,7 @@ void StateEmitter::emitFinalize(FinalizeOp op) {
       store(math.select(empty, math.constant(-infinity), lse), outputs[1], {},
             lane);
     }
-  }
+  });
 }
 
 //===----------------------------------------------------------------------===//

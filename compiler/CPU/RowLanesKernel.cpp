@@ -47,6 +47,7 @@ private:
   // The units, and the groups of keys and columns that they consist of.
   Values emitQK(Value first, Value count);
   Values emitKeyGroup(int64_t keys, Value first, Value row, Values blockMax);
+  Values emitRegions(Value first, Value count, Values blockMax);
   Values emitSoftmax(Value count, ValueRange blockMax);
   void emitPV(Value first, Value count, ValueRange alpha);
   void emitColumnGroup(int64_t group, Value column, Value first, Value count,
@@ -55,6 +56,7 @@ private:
                            Value count, bool readMaskedAsZero);
 
   // Mask and score regions.
+  bool hasRegions() { return !op.getMask().empty() || !op.getScore().empty(); }
   void emitRowIndices();
   Values argumentsAt(Value key, int64_t part);
 
@@ -100,7 +102,7 @@ RowLanesKernel::RowLanesKernel(PartialOp op, func::FuncOp function)
 
 void RowLanesKernel::emit() {
   scores = allocateOnStack({block, lanes});
-  if (!op.getMask().empty() || !op.getScore().empty())
+  if (hasRegions())
     emitRowIndices();
   Value keys = memref::DimOp::create(b, loc, get(op.getKey()), 0);
   loop(index(0), keys, block, {}, [&](Value first, const Values &) -> Values {
@@ -120,10 +122,11 @@ void RowLanesKernel::emit() {
 /// Scores of keys first + [0, count); returns their maximum.
 Values RowLanesKernel::emitQK(Value first, Value count) {
   Values blockMax(parts, math.constant(-infinity));
-  return forEachKeyGroup(count, unroll, blockMax,
-                         [&](int64_t keys, Value row, const Values &max) {
-                           return emitKeyGroup(keys, first, row, max);
-                         });
+  blockMax = forEachKeyGroup(count, unroll, blockMax,
+                             [&](int64_t keys, Value row, const Values &max) {
+                               return emitKeyGroup(keys, first, row, max);
+                             });
+  return hasRegions() ? emitRegions(first, count, blockMax) : blockMax;
 }
 
 Values RowLanesKernel::emitKeyGroup(int64_t keys, Value first, Value row,
@@ -163,15 +166,30 @@ Values RowLanesKernel::emitKeyGroup(int64_t keys, Value first, Value row,
       Value s = sums[u * parts + part];
       if (scale != 1.0)
         s = math.mul(s, math.constant(scale));
-      if (!op.getScore().empty())
-        s = emitScore(s, argumentsAt(keyRows[u], part));
-      if (!op.getMask().empty())
-        s = math.select(emitMask(argumentsAt(keyRows[u], part)), s,
-                        math.constant(-infinity));
       store(s, scores, {rows[u]}, part);
-      blockMax[part] = math.maxOrSecond(s, blockMax[part]);
+      if (!hasRegions())
+        blockMax[part] = math.maxOrSecond(s, blockMax[part]);
     }
   return blockMax;
+}
+
+/// The regions on the block's scores. Apart from the key groups: there the
+/// regions would be emitted for every accumulator, with none of the registers
+/// left to them.
+Values RowLanesKernel::emitRegions(Value first, Value count, Values blockMax) {
+  return loop(index(0), count, 1, blockMax, [&](Value row, Values max) {
+    for (int64_t part = 0; part < parts; ++part) {
+      Values arguments = argumentsAt(add(first, row), part);
+      Value s = load(scores, {row}, part);
+      if (!op.getScore().empty())
+        s = emitScore(s, arguments);
+      if (!op.getMask().empty())
+        s = math.select(emitMask(arguments), s, math.constant(-infinity));
+      store(s, scores, {row}, part);
+      max[part] = math.maxOrSecond(s, max[part]);
+    }
+    return max;
+  });
 }
 
 //===----------------------------------------------------------------------===//
@@ -249,7 +267,6 @@ void RowLanesKernel::emitColumnGroup(int64_t group, Value column, Value first,
 
 /// The block's sums of their own: added to acc at the end, they are rounded to
 /// the block's magnitude, not to that of all keys before it.
-
 Values RowLanesKernel::accumulateColumns(int64_t group, Value column,
                                          Value first, Value count,
                                          bool readMaskedAsZero) {
@@ -274,13 +291,15 @@ Values RowLanesKernel::accumulateColumns(int64_t group, Value column,
       }
     }
   };
-  Value whole =
-      sub(count, arith::RemUIOp::create(b, loc, count, index(keyUnroll)));
-  sums = loop(index(0), whole, keyUnroll, sums, [&](Value row, Values sums) {
-    for (int64_t u = 0; u < keyUnroll; ++u)
-      step(add(row, index(u)), sums);
-    return sums;
-  });
+  Value whole = index(0);
+  if (!readMaskedAsZero) { // what is rare need not be fast
+    whole = sub(count, arith::RemUIOp::create(b, loc, count, index(keyUnroll)));
+    sums = loop(index(0), whole, keyUnroll, sums, [&](Value row, Values sums) {
+      for (int64_t u = 0; u < keyUnroll; ++u)
+        step(add(row, index(u)), sums);
+      return sums;
+    });
+  }
   return loop(whole, count, 1, sums, [&](Value row, Values sums) {
     step(row, sums);
     return sums;

@@ -143,7 +143,7 @@ double roundingsOfScore(const double *q, int64_t qStride, const double *k,
   double step = 0x1p-20 * std::max(r, 0x1p-100);
   double slope =
       std::abs(rules.rescore(s + step) - rules.rescore(s - step)) / (2 * step);
-  return slope * r + std::abs(s) + std::abs(rules.rescore(s));
+  return slope * r + std::abs(s) + 2 * std::abs(rules.rescore(s));
 }
 
 enum Loop : unsigned { LoopB, LoopG, LoopR, LoopM, LoopN, LoopD, LoopE };

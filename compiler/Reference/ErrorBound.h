@@ -26,8 +26,8 @@
 // type; RoPE with dynamic scaling makes it larger (ofDynamicAngle). For
 // products of random signs r_j is about 1.2 scale |q| |k_j|, for products of
 // one sign about sqrt(D / 3) s_j. A score expression f turns the first three
-// into their image, |f(s + r) - f(s - r)| / 2, and rounds at the magnitudes of
-// s and f(s).
+// into their image, |f(s + r) - f(s - r)| / 2, and adds |s| and, as functions
+// are off by 2 units in the last place, 2 |f(s)|.
 //
 // Weights. p_j is off by a factor exp of the score's error, so by c u r_j, and
 // by 4 u, the 2 units in the last place of exp. The weights' sum is off alike,

@@ -148,7 +148,7 @@ TEST_F(InterpreterTest, RoundingsOfAScore) {
            make({1, 1, 1, 3}, {nan, nan, nan}), make({1, 1, 1}, {nan})},
           {.errorSums = true});
   double r = 2 * std::sqrt(4.0 + 1 + 9 + 3 * 29 + 9);
-  EXPECT_NEAR(result.scoreSums[1]->data[0], 3 * r + 6 + 19, 1e-6);
+  EXPECT_NEAR(result.scoreSums[1]->data[0], 3 * r + 6 + 2 * 19, 1e-6);
   // The error of the only weight is one of its sum too.
   EXPECT_EQ(result.scoreSums[0]->data[0], 0.0);
 }
