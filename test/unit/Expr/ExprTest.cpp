@@ -315,47 +315,83 @@ TEST_F(ExprTest, NamedMasksArePrintedBack) {
 }
 
 TEST_F(ExprTest, RefusesWithRuleAndWayOut) {
-  auto expectError = [&](const char *text, const char *part, size_t offset) {
-    std::string error = errorOf(text);
+  // `marked` is the text that the message is about, from `offset` on.
+  auto expectError = [&](const char *text, const char *part, size_t offset,
+                         const char *marked, bool isScore = false) {
+    std::string error = errorOf(text, isScore);
     EXPECT_NE(error.find(part), std::string::npos) << text << ": " << error;
     EXPECT_EQ(diagnostic.offset, offset) << diagnostic.render(text);
+    EXPECT_EQ(llvm::StringRef(text).substr(offset, diagnostic.length), marked)
+        << diagnostic.render(text);
   };
-  expectError("j <= i / 2", "'/' is not allowed in a mask", 7);
-  expectError("j < 0.5", "a float is not allowed in a mask", 4);
-  expectError("j // 0 == 1", "division by the constant 0", 5);
-  expectError("j % (2 - 2) == 1", "division by the constant 0", 4);
-  expectError("(i < j) + 1 > 0", "this is a truth value", 0);
-  expectError("(i < j) == (j < i)", "this is a truth value", 0);
-  expectError("i and j < 2", "'and' takes truth values", 0);
-  expectError("j <= i + lenn[b]", "did you mean 'len'", 9);
-  expectError("casual(top_left)", "did you mean 'causal'", 0);
-  expectError("causal()", "rule M3", 7);
-  expectError("causal(left)", "unknown alignment", 7);
-  expectError("window(4, 0)", "rules M3, M4", 0);
+  expectError("j <= i / 2", "'/' is not allowed in a mask", 7, "/");
+  expectError("j < 0.5", "a float is not allowed in a mask", 4, "0.5");
+  expectError("j // 0 == 1", "division by the constant 0", 5, "0");
+  expectError("j % (2 - 2) == 1", "division by the constant 0", 4, "(2 - 2)");
+  expectError("(i < j) + 1 > 0", "this is a truth value", 0, "(i < j)");
+  expectError("(i < j) == (j < i)", "this is a truth value", 0, "(i < j)");
+  expectError("i == (j < i)", "this is a truth value", 5, "(j < i)");
+  expectError("-(i < j) < 0", "'-' takes numbers", 1, "(i < j)");
+  expectError("i and j < 2", "'and' takes truth values", 0, "i");
+  expectError("j < 2 and i", "'and' takes truth values", 10, "i");
+  expectError("j < 2 or - i * 2", "'or' takes truth values", 9, "- i * 2");
+  expectError("i < j and j < 2 + (i < 3 or j < 4)", "takes numbers", 18,
+              "(i < 3 or j < 4)");
+  expectError("not i < j + M + min(i, 3)[0]", "unexpected '['", 25, "[");
+  expectError("len[i < j <= 3 and j < 2]", "an index takes integers", 4,
+              "i < j <= 3 and j < 2");
+  expectError("len[not (i < j)] < 2", "an index takes integers", 4,
+              "not (i < j)");
+  expectError("slope[i * 1.5 + 2.5]", "an index takes integers", 6,
+              "i * 1.5 + 2.5", /*isScore=*/true);
+  expectError("slope[-2.5]", "an index takes integers", 6, "-2.5",
+              /*isScore=*/true);
+  expectError("slope[exp(s)]", "an index takes integers", 6, "exp(s)",
+              /*isScore=*/true);
+  expectError("where(i < 2, j, j < 3) < 1", "two numbers or two truth values",
+              16, "j < 3");
+  expectError("min(i, len[b]) < tril", "unknown name", 17, "tril");
+  expectError("chunk(-3)", "at least 1", 6, "-3");
+  expectError("j <= i + lenn[b]", "did you mean 'len'", 9, "lenn");
+  expectError("casual(top_left)", "did you mean 'causal'", 0, "casual");
+  expectError("causal()", "rule M3", 7, ")");
+  expectError("causal(left)", "unknown alignment", 7, "left");
+  expectError("window(4, 0)", "rules M3, M4", 0, "window(4, 0)");
   expectError("causal(top_left) and window(4, 0) or causal(bottom_right)",
-              "differ", 21);
-  expectError("window(-2, 0, top_left)", "at least -1", 7);
-  expectError("chunk(0)", "at least 1", 6);
-  expectError("i", "a mask is a truth value", 0);
-  expectError("i = j", "'=='", 2);
-  expectError("i < j && j < 3", "write 'and'", 6);
-  expectError("i == not j", "before a whole comparison", 5);
-  expectError("9223372036854775808 > i", "64 bits", 0);
-  expectError("9223372036854775807 + 1 > i", "leaves 64 bits", 0);
-  expectError("j < len", "needs indices", 4);
-  expectError("j < len[b, i]", "1 dimensions, 2", 4);
-  expectError("s < 1", "score", 0);
-  expectError("", "unexpected end", 0);
-  expectError("i < ", "unexpected end", 4);
-  expectError("i < j)", "unexpected ')'", 5);
-  expectError("i < 3x", "a number ends", 4);
-  expectError("i < \xc3\xa9", "unexpected", 4);
-  expectError("slope[h] < 1", "float tensor", 0);
-  EXPECT_NE(errorOf("i < j", true).find("rule S3"), std::string::npos);
-  EXPECT_NE(errorOf("s * 1e999", true).find("out of range"), std::string::npos);
-  std::string text = "j <= i + nn";
-  errorOf(text);
-  EXPECT_NE(diagnostic.render(text).find("\n         ^~\n"), std::string::npos);
+              "differ", 21, "window(4, 0)");
+  expectError("window(-2, 0, top_left)", "at least -1", 7, "-2");
+  expectError("chunk(0)", "at least 1", 6, "0");
+  expectError("i", "a mask is a truth value", 0, "i");
+  expectError("  i + j ", "a mask is a truth value", 2, "i + j");
+  expectError("i = j", "'=='", 2, "=");
+  expectError("i < j && j < 3", "write 'and'", 6, "&&");
+  expectError("i == not j", "before a whole comparison", 5, "not");
+  expectError("9223372036854775808 > i", "64 bits", 0, "9223372036854775808");
+  expectError("9223372036854775807 + 1 > i", "leaves 64 bits", 0,
+              "9223372036854775807 + 1");
+  expectError("j < len", "needs indices", 4, "len");
+  expectError("j < len[b, i]", "1 dimensions, 2", 4, "len[b, i]");
+  expectError("j < i(2)", "takes no '('", 5, "(");
+  expectError("s < 1", "score", 0, "s");
+  expectError("", "unexpected end", 0, "");
+  expectError("i < ", "unexpected end", 4, "");
+  expectError("i < j)", "unexpected ')'", 5, ")");
+  expectError("i < 3x", "a number ends", 4, "3x");
+  expectError("i < \xc3\xa9", "unexpected", 4, "\xc3\xa9");
+  expectError("slope[h] < 1", "float tensor", 0, "slope");
+  expectError("i < j", "rule S3", 0, "i < j", /*isScore=*/true);
+  expectError("s * 1e999", "out of range", 4, "1e999", /*isScore=*/true);
+}
+
+TEST_F(ExprTest, MarksTheLineThatIsWrong) {
+  auto rendered = [&](const std::string &text) {
+    errorOf(text);
+    std::string all = diagnostic.render(text);
+    return all.substr(all.find('\n') + 1);
+  };
+  EXPECT_EQ(rendered("j <= i + nn"), "j <= i + nn\n         ^~\n");
+  EXPECT_EQ(rendered("j < 3 and\n\ti\t< nn and\ni < 4"),
+            "\ti\t< nn and\n\t \t  ^~\n");
 }
 
 TEST_F(ExprTest, BoundsNestingDepthAndSize) {
