@@ -20,19 +20,15 @@ namespace yaml = llvm::yaml;
 SMLoc YamlNode::locOf(size_t offset) const {
   StringRef raw(range.Start.getPointer(),
                 range.End.getPointer() - range.Start.getPointer());
-  size_t start = 0;
-  if (quoted)
-    start = 1;
-  else if (raw.starts_with("|") || raw.starts_with(">"))
-    start = std::min(raw.find('\n'), raw.size());
-  // Folding changes white space only, so the n-th other character of the value
-  // is the n-th of the source.
+  // The range of a block scalar is its lines alone. Folding changes white space
+  // only, so the n-th other character of the value is the n-th of the source.
   size_t wanted = llvm::count_if(StringRef(text).take_front(offset),
                                  [](char c) { return !llvm::isSpace(c); });
-  for (size_t at = start; at < raw.size(); ++at)
+  for (size_t at = quoted; at < raw.size(); ++at)
     if (!llvm::isSpace(raw[at]) && wanted-- == 0)
       return SMLoc::getFromPointer(raw.data() + at);
-  return range.End;
+  // Behind the last word; a block scalar ends before the next key.
+  return SMLoc::getFromPointer(raw.rtrim().end());
 }
 
 /// YAML has no plain scalar with brackets inside { }, but `{len: i32[B]}` is
@@ -133,8 +129,7 @@ bool TreeBuilder::buildMapping(yaml::MappingNode *mapping, unsigned depth,
     if (!key)
       return false;
     if (key->kind != YamlNode::Scalar) {
-      error(key->loc().isValid() ? key->loc() : out.loc(),
-            "a key must be a word");
+      error(key->loc(), "a key must be a word");
       return false;
     }
     auto [first, isNew] = seen.try_emplace(key->text, key->loc());

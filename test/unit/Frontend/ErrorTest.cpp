@@ -256,7 +256,12 @@ TEST(ErrorTest, ExpressionsPointIntoTheScalar) {
   EXPECT_EQ(at("mask: j < 3\n  and i < bogus\n"), "6:11:");
   EXPECT_EQ(at("mask: >-\n  j < 3\n  and i < bogus\n"), "7:11:");
   EXPECT_EQ(at("mask: |\n  j < bogus\n"), "6:7:");
+  EXPECT_EQ(at("mask: |2- # why\n    j < bogus\n"), "6:9:");
   EXPECT_EQ(at("score: s + bogus\n"), "5:12:");
+  // Behind the last word where more should come.
+  EXPECT_EQ(at("mask: j <\n"), "5:10:");
+  EXPECT_EQ(at("mask: \"j < \"\n"), "5:12:");
+  EXPECT_EQ(at("mask: |\n  j <\n\nscale: 1.0\n"), "6:6:");
   // No float in a mask, and parentheses without end.
   EXPECT_EQ(at("inputs: {x: f32[B]}\nmask: x[b] < 1\n"), "6:7:");
   EXPECT_FALSE(
@@ -303,6 +308,10 @@ TEST(ErrorTest, YamlThatASpecDoesWithout) {
               "spec; write the value out");
   expectError("name: !!str f\n",
               "1:13: error: tags (!) are not allowed in a spec");
+  expectError("a: b\n? [c]\n: d\n", "2:3: error: a key must be a word");
+  expectError("name: f\nheads: [1\n",
+              "2:10: error: this is not YAML: Could not "
+              "find closing ]!");
   expectError("- a\n", "1:1: error: a spec is a mapping of keys to values, "
                        "such as `name: my_attention`");
   expectError("", "1:1: error: the file is empty; a spec needs at least name, "
