@@ -181,6 +181,15 @@ protected:
     return out;
   }
 
+  /// One class per tile.
+  static std::vector<int64_t> spread(ArrayRef<analysis::Segment> segments) {
+    std::vector<int64_t> classes;
+    for (const analysis::Segment &segment : segments)
+      classes.insert(classes.end(), segment.end - segment.begin,
+                     static_cast<int64_t>(segment.tileClass));
+    return classes;
+  }
+
   void check(ExecutionEngine &engine, unsigned number, const Case &c,
              const Query &q, bool hasData) {
     int64_t count = (q.n + c.kvTile - 1) / c.kvTile;
@@ -201,6 +210,22 @@ protected:
     environment[Var::D] = 64;
     environment[Var::M] = q.m;
     environment[Var::N] = q.n;
+    // The analysis that the generated code repeats.
+    auto loadOfPoint =
+        [&](Expr e,
+            ArrayRef<analysis::Range> at) -> std::optional<analysis::Range> {
+      if (e.uses(Var::i) || e.uses(Var::j))
+        return std::nullopt;
+      return analysis::Range::point(load(e, {at[0].lo})->integer);
+    };
+    analysis::TileRanges ranges =
+        analysis::computeTileRanges(exprs, c.mask, c.kvTile);
+    analysis::QueryTile tile{q.iLo, q.iHi, q.hLo, q.hHi};
+    std::vector<int64_t> closed =
+        spread(analysis::getSegments(ranges, tile, environment));
+    std::vector<int64_t> expected = spread(analysis::classifyTiles(
+        c.mask, ranges, tile, environment, loadOfPoint));
+    ASSERT_EQ(static_cast<int64_t>(expected.size()), count);
     for (int64_t t = 0; t < count; ++t) {
       bool attended = false, masked = false;
       for (int64_t h = q.hLo; h <= q.hHi; ++h)
@@ -227,6 +252,7 @@ protected:
       ASSERT_TRUE(inside || truth == 0) << describe();
       ASSERT_TRUE(inside || got == 0) << describe();
       ASSERT_TRUE(got == truth || got == 2) << describe() << " got " << got;
+      ASSERT_EQ(got, expected[t]) << describe();
       ++tiles;
       if (got != truth)
         ++open;
@@ -235,6 +261,12 @@ protected:
     }
     ASSERT_GE(out[0], 0);
     ASSERT_LE(out[1], count);
+    // [lo, hi) is no wider than the ranges of the closed form, where generated
+    // code has them all.
+    bool hasFewRanges = ranges.positive.size() + ranges.negative.size() <= 8;
+    ASSERT_TRUE(!hasFewRanges || out[0] >= out[1] ||
+                (closed[out[0]] != 0 && closed[out[1] - 1] != 0))
+        << c.text;
   }
 
   MLIRContext context;
@@ -251,12 +283,37 @@ TEST_F(MaskCodegenTest, AgreesWithBruteForce) {
     static const int64_t sizes[] = {4, 16, 24, 64};
     cases.push_back({text, parse(text), sizes[drawer.draw(0, 3)]});
   };
-  for (const char *text :
-       {"true", "false", "causal(top_left)", "causal(bottom_right)",
-        "window(16, 0, bottom_right)", "window(p, 3, top_left)", "j < len[b]",
-        "global(4) or window(16, 16, top_left)", "chunk(p)", "strided(p)",
-        "(i + j) % p > 2", "i // p >= j // -p", "j % -7 < -2", "p * i <= 3 * j",
-        "where(i < p, i, j) % 5 == 2", "i * 4294967296 * 4294967296 * 3 < j"})
+  for (const char *text : {"true",
+                           "false",
+                           "causal(top_left)",
+                           "causal(bottom_right)",
+                           "window(16, 0, bottom_right)",
+                           "window(p, 3, top_left)",
+                           "j < len[b]",
+                           "global(4) or window(16, 16, top_left)",
+                           "chunk(p)",
+                           "strided(p)",
+                           "(i + j) % p > 2",
+                           "i // p >= j // -p",
+                           "j % -7 < -2",
+                           "p * i <= 3 * j",
+                           "where(i < p, i, j) % 5 == 2",
+                           "j < len[p]",
+                           "j <= (M - N) % 9",
+                           "j <= min(M, p) + i % 3",
+                           "i + j >= max(p, 9)",
+                           "j < abs(M - N)",
+                           "(M - N) % 2 >= 1 and i * j % 5 < 2",
+                           "j * G <= i * H",
+                           "b + 1 < B and j < i",
+                           "where((i + j) % 7 < p % 9, j < 9, i * j % 5 < 4)",
+                           "where(i * j < p * 9, i, 2 * j) % 50 < 44",
+                           "-i * j > -100",
+                           "abs(i - j) % 50 < 47",
+                           "(i * 7 + j * 13) % 997 == 5",
+                           "abs(i * 3 - j * 5) % 70 == 3",
+                           "j < 5 or i + 9 < j < i + p",
+                           "i * 4294967296 * 4294967296 * 3 < j"})
     add(text);
   size_t numNamed = cases.size();
   for (int k = 0; k < 140; ++k)
@@ -303,6 +360,9 @@ TEST_F(MaskCodegenTest, DataIsUnknown) {
   Case c{"causal(top_left) and doc[i] == doc[j]", {}, 16};
   c.mask = parse(c.text);
   addFunction(*module, 0, c.mask, c.kvTile);
+  // Small enough for the classifier to come down to single pairs.
+  Case small{c.text, c.mask, 4};
+  addFunction(*module, 1, small.mask, small.kvTile);
   std::unique_ptr<ExecutionEngine> engine = compile(*module);
   ASSERT_TRUE(engine);
   for (int64_t iLo = 0; iLo < 120; iLo += 8) {
@@ -311,6 +371,7 @@ TEST_F(MaskCodegenTest, DataIsUnknown) {
     std::vector<int64_t> out = run(*engine, 0, q, 9);
     EXPECT_EQ(out[0], 0);
     EXPECT_EQ(out[1], (iLo + 7) / 16 + 1);
+    check(*engine, 1, small, {0, iLo, iLo, 0, 0, 130, 130, 0}, true);
   }
 }
 
