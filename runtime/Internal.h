@@ -30,6 +30,7 @@ typedef struct {
   FoveaRangeFn Fn;
   void *Closure;
   uint64_t Count, Chunk;
+  bool WakesSleepers;
   _Alignas(64) _Atomic uint64_t Next;
 } FoveaJob;
 
@@ -56,6 +57,7 @@ struct fovea_context {
   _Atomic uint32_t Sleepers;
   _Atomic uint32_t Signal;
   _Atomic uint32_t Stop;
+  _Atomic int64_t Alone, AloneUntil; // see worthWaking()
   _Alignas(64) _Atomic uint32_t State;
   FoveaJob Job;
 };

@@ -14,7 +14,9 @@
 //
 // Threads that find nothing spin for a moment, because kernels are often called
 // in rows, then sleep on Signal. A waking thread wakes two more while there are
-// tickets, so that the caller pays for one system call only.
+// tickets, so that the caller pays for one system call only. Waking a thread
+// takes it about 40 microseconds: a loop shorter than a few of those is left to
+// the threads that still spin.
 
 #include "FloatEnv.h"
 #include "Internal.h"
@@ -37,7 +39,16 @@ enum {
 };
 _Static_assert(FOVEA_MAX_THREADS < 0xfff, "State counts threads in 12 bits");
 
-enum { SpinNanoseconds = 20000, ChunksPerWorker = 32 };
+enum { ChunksPerWorker = 32 };
+
+// How long a thread looks for work before it sleeps, and what work, in
+// nanoseconds of one thread, is worth handing to a thread that looks for it and
+// to one that sleeps (rationale.md).
+enum {
+  SpinNanoseconds = 50000,
+  HandOverNanoseconds = 5000,
+  WakeNanoseconds = 100000
+};
 
 // Which context's task the thread is inside of.
 static _Thread_local struct {
@@ -144,8 +155,10 @@ static void leave(fovea_context *Context) {
     futexWake(&Context->State, 1);
 }
 
+// For whoever runs the job.
 static void wakeTwo(fovea_context *Context) {
-  if ((atomic_load(&Context->State) & TicketMask) &&
+  if (Context->Job.WakesSleepers &&
+      (atomic_load(&Context->State) & TicketMask) &&
       atomic_load(&Context->Sleepers))
     futexWake(&Context->Signal, 2);
 }
@@ -181,6 +194,40 @@ static void *workerMain(void *Argument) {
   return NULL;
 }
 
+// Whether the work of a loop, in nanoseconds, should not wait for threads that
+// sleep any longer. Short loops that follow each other closely are worth it
+// together: what they have run alone is added up until it is.
+static bool worthWaking(fovea_context *Context, int64_t Work) {
+  if (Work >= WakeNanoseconds)
+    return true;
+  int64_t Alone = 0;
+  if (nanoseconds() < atomic_load(&Context->AloneUntil))
+    Alone = atomic_load(&Context->Alone);
+  bool Worth = Alone >= WakeNanoseconds;
+  atomic_store(&Context->Alone, Worth ? 0 : Alone + Work);
+  return Worth;
+}
+
+// How many threads beside the caller's are worth asking, and whether those that
+// sleep are. None: the loop is to run alone.
+static int64_t chooseHelpers(fovea_context *Context, int64_t Count,
+                             int64_t ItemNanoseconds, bool *WakesSleepers) {
+  int64_t Work;
+  if (__builtin_mul_overflow(Count, ItemNanoseconds, &Work))
+    Work = INT64_MAX;
+  int64_t Helpers = Context->Threads - 1;
+  if (Helpers > Count - 1)
+    Helpers = Count - 1;
+  if (Helpers > Work / HandOverNanoseconds)
+    Helpers = Work / HandOverNanoseconds;
+  int64_t Awake =
+      atomic_load(&Context->Started) - (int64_t)atomic_load(&Context->Sleepers);
+  *WakesSleepers = Helpers > Awake && worthWaking(Context, Work);
+  if (Helpers > Awake && !*WakesSleepers)
+    Helpers = Awake > 0 ? Awake : 0;
+  return Helpers;
+}
+
 // Starts threads until `Wanted` run. Fewer do if the system refuses.
 static void startWorkers(fovea_context *Context, int64_t Wanted) {
   int64_t Started = atomic_load(&Context->Started);
@@ -202,14 +249,12 @@ static void startWorkers(fovea_context *Context, int64_t Wanted) {
 }
 
 // False: the pool is busy or has no thread.
-static bool runOnPool(fovea_context *Context, int64_t Count, FoveaRangeFn Fn,
+static bool runOnPool(fovea_context *Context, int64_t Helpers,
+                      bool WakesSleepers, int64_t Count, FoveaRangeFn Fn,
                       void *Closure) {
   uint32_t Free = 0;
   if (!atomic_compare_exchange_strong(&Context->Busy, &Free, 1))
     return false;
-  int64_t Helpers = Context->Threads - 1;
-  if (Helpers > Count - 1)
-    Helpers = Count - 1;
   startWorkers(Context, Helpers);
   int64_t Started = atomic_load(&Context->Started);
   if (Helpers > Started)
@@ -220,6 +265,7 @@ static bool runOnPool(fovea_context *Context, int64_t Count, FoveaRangeFn Fn,
   }
 
   initJob(&Context->Job, Context, Count, Fn, Closure);
+  Context->Job.WakesSleepers = WakesSleepers;
   atomic_store(&Context->State, (uint32_t)Helpers * OneTicket);
   atomic_fetch_add(&Context->Signal, 1);
   wakeTwo(Context);
@@ -317,15 +363,26 @@ static void runOnHost(fovea_context *Context, int64_t Count, FoveaRangeFn Fn,
 }
 
 void fovea_parallel_for(fovea_context *context, int64_t count,
+                        int64_t item_nanoseconds,
                         void (*fn)(void *, int64_t, int64_t, int64_t),
                         void *closure) {
   if (count <= 0)
     return;
   bool Nested = Current.Context == context;
-  if (count == 1 || context->Threads == 1 || Nested)
+  if (count == 1 || context->Threads == 1 || Nested) {
     runAlone(fn, closure, count, Nested ? Current.Worker : 0);
-  else if (context->HostParallelFor)
+    return;
+  }
+  if (context->HostParallelFor) {
     runOnHost(context, count, fn, closure);
-  else if (!runOnPool(context, count, fn, closure))
-    runAlone(fn, closure, count, 0);
+    return;
+  }
+  bool WakesSleepers;
+  int64_t Helpers =
+      chooseHelpers(context, count, item_nanoseconds, &WakesSleepers);
+  if (Helpers > 0 &&
+      runOnPool(context, Helpers, WakesSleepers, count, fn, closure))
+    return;
+  runAlone(fn, closure, count, 0);
+  atomic_store(&context->AloneUntil, nanoseconds() + SpinNanoseconds);
 }

@@ -12,6 +12,9 @@
 #include "llvm/ExecutionEngine/Orc/LLJIT.h"
 #include "llvm/Support/TargetSelect.h"
 
+#include <thread>
+#include <vector>
+
 using llvm::Error;
 using llvm::Expected;
 
@@ -62,6 +65,21 @@ LoadedKernel::load(std::unique_ptr<llvm::MemoryBuffer> object,
   loaded->kernel = address->toPtr<const fovea_kernel *>();
   loaded->jit = std::move(*jit);
   return loaded;
+}
+
+static void runOnThreads(void *, int64_t count, fovea_task_fn run, void *task) {
+  std::vector<std::thread> threads;
+  for (int64_t index = 1; index < count; ++index)
+    threads.emplace_back(run, task, index);
+  run(task, 0);
+  for (std::thread &thread : threads)
+    thread.join();
+}
+
+fovea_context *createEagerContext(int64_t threads) {
+  fovea_context *context = nullptr;
+  fovea_context_create_with_host(threads, runOnThreads, nullptr, &context);
+  return context;
 }
 
 } // namespace fovea

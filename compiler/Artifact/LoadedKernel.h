@@ -13,6 +13,7 @@
 
 #include <memory>
 
+struct fovea_context;
 struct fovea_kernel;
 namespace llvm::orc {
 class LLJIT;
@@ -36,6 +37,11 @@ private:
   std::unique_ptr<llvm::orc::LLJIT> jit;
   const fovea_kernel *kernel = nullptr;
 };
+
+/// A context that asks `threads` threads, made for each loop, however short it
+/// is: for tests of what must not depend on threads. A pool would run most
+/// loops of a test alone. Null if there is no memory.
+fovea_context *createEagerContext(int64_t threads);
 
 } // namespace fovea
 

@@ -5,9 +5,9 @@
 // cpu.parallel to a call of the runtime: the body moves into a private function
 // task(closure, begin, end, worker) that loops over [begin, end), what it uses
 // from outside travels in a struct on the caller's stack, and the loop becomes
-// fovea_parallel_for(context, count, task, closure). Values of memref type
-// travel as their LLVM descriptors. Runs on any mix of dialects before the
-// conversion to LLVM; must not be asked about nested cpu.parallel.
+// fovea_parallel_for(context, count, item's nanoseconds, task, closure). Values
+// of memref type travel as their LLVM descriptors. Runs on any mix of dialects
+// before the conversion to LLVM; must not be asked about nested cpu.parallel.
 
 #include "compiler/CPU/Passes.h"
 #include "dialects/cpu/IR/CpuOps.h"
@@ -108,12 +108,14 @@ static void outline(cpu::ParallelOp op, func::FuncOp kernel, unsigned number,
   }
   Value context = cpu::ContextOp::create(b, loc, ptr);
   Value count = arith::IndexCastOp::create(b, loc, i64, op.getCount());
+  Value itemTime =
+      arith::IndexCastOp::create(b, loc, i64, op.getItemNanoseconds());
   Value function = cast(
       b, loc,
       func::ConstantOp::create(b, loc, task.getFunctionType(), task.getName()),
       ptr);
   func::CallOp::create(b, loc, parallelFor, TypeRange(),
-                       ValueRange{context, count, function, closure});
+                       ValueRange{context, count, itemTime, function, closure});
   op.erase();
 }
 
@@ -137,7 +139,7 @@ struct OutlineParallel : fovea::impl::OutlineParallelBase<OutlineParallel> {
     Type ptr = LLVM::LLVMPointerType::get(&getContext());
     auto declaration = func::FuncOp::create(
         b, module.getLoc(), parallelFor,
-        b.getFunctionType({ptr, b.getI64Type(), ptr, ptr}, {}));
+        b.getFunctionType({ptr, b.getI64Type(), b.getI64Type(), ptr, ptr}, {}));
     declaration.setPrivate();
   }
 };

@@ -13,6 +13,7 @@
 #include "compiler/CPU/Passes.h"
 #include "compiler/CPU/RowSource.h"
 #include "compiler/CPU/Scratch.h"
+#include "compiler/CPU/WorkTime.h"
 #include "dialects/cpu/IR/CpuOps.h"
 
 using namespace mlir;
@@ -91,7 +92,9 @@ static void tileAppend(AppendOp op, IRRewriter &rewriter) {
                                                        cst(rewriter, tileRows));
   Value perBatch = binary.operator()<arith::MulIOp>(rewriter, heads, chunks);
   Value items = binary.operator()<arith::MulIOp>(rewriter, batches, perBatch);
-  auto parallel = cpu::ParallelOp::create(rewriter, loc, items);
+  auto parallel = cpu::ParallelOp::create(
+      rewriter, loc, items,
+      cst(rewriter, tileRows * width / cpu::elementsPerNanosecond + 1));
   OpBuilder b = OpBuilder::atBlockBegin(&parallel.getBody().front());
   Value batch = arith::DivUIOp::create(b, loc, parallel.getItem(), perBatch);
   Value rest = arith::RemUIOp::create(b, loc, parallel.getItem(), perBatch);

@@ -29,6 +29,7 @@
 #include "compiler/CPU/Passes.h"
 #include "compiler/CPU/RowSource.h"
 #include "compiler/CPU/Scratch.h"
+#include "compiler/CPU/WorkTime.h"
 #include "compiler/Transforms/MaskCodegen.h"
 #include "dialects/attn/IR/AttnOps.h"
 #include "dialects/cpu/IR/CpuOps.h"
@@ -114,6 +115,11 @@ int64_t dimensionOf(AffineMap map, unsigned dim) {
   llvm_unreachable("the verifier checked the map");
 }
 
+/// Packed K and V of a round that stay in a core's own cache. Short keys are
+/// packed for several heads at once, so that a call of microseconds is not cut
+/// into a loop per head.
+constexpr int64_t cachedBytes = 512 << 10;
+
 /// The tiling of one attention.
 class AttentionTiler {
 public:
@@ -166,6 +172,8 @@ private:
   void emitStart(OpBuilder &b, const Tile &tile);
   Value rowsOf(OpBuilder &b, Value buffer, OpFoldResult from,
                OpFoldResult count);
+  Value attendingTime(OpBuilder &b, Value queryRows, Value attended);
+  Value movingTime(OpBuilder &b, Value elements);
   SmallVector<int64_t> stateShape(const Tile &tile);
   AffineMapAttr stateLayout(const Tile &tile);
   bool maskDependsOnHead();
@@ -478,15 +486,20 @@ Value AttentionTiler::rowsOf(OpBuilder &b, Value buffer, OpFoldResult from,
   return memref::SubViewOp::create(b, loc, buffer, offsets, sizes, strides);
 }
 
-/// Rounds of as many kv heads as there are workers: one loop over their keys
-/// packs, the next attends. There are no rounds where `fewRows` holds.
+/// Rounds of as many kv heads as there are workers, or as fit into a cache when
+/// packed: one loop over their keys packs, the next attends. There are no
+/// rounds where `fewRows` holds.
 void AttentionTiler::emitManyRows(OpBuilder &b, const Tile &buffers,
                                   Value packPositions) {
   Index ix{b, loc};
   int64_t kvTile = config.getKvTile();
   Value heads = ix.select(fewRows, ix.cst(0), headCount);
-  Value roundHeads = ix.min(heads, workers);
   Value chunks = ix.ceilDiv(keys, kvTile);
+  int64_t tileBytes =
+      kvTile * (width + valueWidth) * compute.getIntOrFloatBitWidth() / 8;
+  Value cached =
+      ix.div(ix.cst(cachedBytes / tileBytes), ix.max(chunks, ix.cst(1)));
+  Value roundHeads = ix.min(heads, ix.max(workers, cached));
   Value tiles = ix.ceilDiv(rows, buffers.size);
   auto packed = [&](int64_t packedWidth) -> Value {
     return memref::AllocOp::create(
@@ -507,7 +520,9 @@ void AttentionTiler::emitManyRows(OpBuilder &b, const Tile &buffers,
   Value first = rounds.getInductionVar();
   Value headsNow = in.min(roundHeads, in.sub(heads, first));
 
-  auto pack = cpu::ParallelOp::create(round, loc, in.mul(headsNow, chunks));
+  auto pack = cpu::ParallelOp::create(
+      round, loc, in.mul(headsNow, chunks),
+      movingTime(round, in.cst(kvTile * (width + valueWidth))));
   {
     OpBuilder body = OpBuilder::atBlockBegin(&pack.getBody().front());
     Index at{body, loc};
@@ -528,7 +543,9 @@ void AttentionTiler::emitManyRows(OpBuilder &b, const Tile &buffers,
     packInto(value, maps[2], packedValues);
   }
 
-  auto attend = cpu::ParallelOp::create(round, loc, in.mul(headsNow, tiles));
+  auto attend =
+      cpu::ParallelOp::create(round, loc, in.mul(headsNow, tiles),
+                              attendingTime(round, in.cst(buffers.size), keys));
   OpBuilder body = OpBuilder::atBlockBegin(&attend.getBody().front());
   Index at{body, loc};
   // Last tiles first: under causal masks they are the longest, and what is
@@ -644,7 +661,11 @@ void AttentionTiler::emitFewRows(OpBuilder &b, const Tile &buffers,
     return tile;
   };
 
-  auto attend = cpu::ParallelOp::create(b, loc, items);
+  Value itemKeys = ix.mul(itemHeads, ix.min(keys, ix.cst(config.getKvSplit())));
+  Value itemTime =
+      ix.add(attendingTime(b, rows, itemKeys),
+             movingTime(b, ix.mul(itemKeys, ix.cst(width + valueWidth))));
+  auto attend = cpu::ParallelOp::create(b, loc, items, itemTime);
   {
     OpBuilder body = OpBuilder::atBlockBegin(&attend.getBody().front());
     Index at{body, loc};
@@ -707,8 +728,9 @@ void AttentionTiler::emitFewRows(OpBuilder &b, const Tile &buffers,
                 });
   }
 
-  auto join =
-      cpu::ParallelOp::create(b, loc, ix.select(single, ix.cst(0), heads));
+  auto join = cpu::ParallelOp::create(
+      b, loc, ix.select(single, ix.cst(0), heads),
+      movingTime(b, ix.mul(parts, ix.mul(rows, ix.cst(valueWidth)))));
   OpBuilder body = OpBuilder::atBlockBegin(&join.getBody().front());
   Index at{body, loc};
   Place place;
@@ -722,6 +744,20 @@ void AttentionTiler::emitFewRows(OpBuilder &b, const Tile &buffers,
   MergeOp::create(step, loc, TypeRange(), other.acc, other.max, other.sum,
                   tile.acc, tile.max, tile.sum, stateLayout(tile));
   emitFinish(body, tile, place);
+}
+
+/// Nanoseconds of all query rows in `queryRows` attending to `attended` keys.
+Value AttentionTiler::attendingTime(OpBuilder &b, Value queryRows,
+                                    Value attended) {
+  Index ix{b, loc};
+  int64_t rate = cpu::multiplyAddsPerNanosecond(config.getVector());
+  return ix.ceilDiv(
+      ix.mul(ix.mul(queryRows, attended), ix.cst(width + valueWidth)), rate);
+}
+
+/// Nanoseconds of reading elements once.
+Value AttentionTiler::movingTime(OpBuilder &b, Value elements) {
+  return Index{b, loc}.ceilDiv(elements, cpu::elementsPerNanosecond);
 }
 
 SmallVector<int64_t> AttentionTiler::stateShape(const Tile &tile) {

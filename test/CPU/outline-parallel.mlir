@@ -33,14 +33,15 @@ func.func @none(%x: memref<4xf32>) {
 // CHECK:   llvm.store
 // CHECK:   %[[CONTEXT:.*]] = cpu.context
 // CHECK:   %[[COUNT:.*]] = arith.index_cast %[[N]]
+// CHECK:   %[[TIME:.*]] = arith.index_cast %[[N]]
 // CHECK:   %[[TASK:.*]] = func.constant @kernel_task0
 // CHECK:   %[[ADDRESS:.*]] = builtin.unrealized_conversion_cast %[[TASK]]
-// CHECK:   call @fovea_parallel_for(%[[CONTEXT]], %[[COUNT]], %[[ADDRESS]], %[[STRUCT]])
+// CHECK:   call @fovea_parallel_for(%[[CONTEXT]], %[[COUNT]], %[[TIME]], %[[ADDRESS]], %[[STRUCT]])
 // CHECK: func private @fovea_parallel_for
 func.func @kernel(%x: memref<?xindex>, %n: index) {
   %c3 = arith.constant 3 : index
   scf.for %i = %c3 to %n step %c3 {
-    cpu.parallel (%item, %worker) to %n {
+    cpu.parallel (%item, %worker) to %n each %n {
       %at = arith.addi %item, %c3 : index
       memref.store %worker, %x[%at] : memref<?xindex>
     }
@@ -56,9 +57,9 @@ func.func @kernel(%x: memref<?xindex>, %n: index) {
 // CHECK: func private @fovea_parallel_for
 // CHECK-NOT: func private @fovea_parallel_for
 func.func @several(%n: index) {
-  cpu.parallel (%item, %worker) to %n {
+  cpu.parallel (%item, %worker) to %n each %n {
   }
-  cpu.parallel (%item, %worker) to %n {
+  cpu.parallel (%item, %worker) to %n each %n {
   }
   return
 }

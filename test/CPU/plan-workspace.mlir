@@ -71,7 +71,7 @@ func.func @two(%x: memref<?x3xf32>) {
 // -----
 
 func.func @inside(%n: index) {
-  cpu.parallel (%item, %worker) to %n {
+  cpu.parallel (%item, %worker) to %n each %n {
     // expected-error@+1 {{is scratch memory outside the entry block}}
     %a = memref.alloc(%n) : memref<?xf32>
   }

@@ -44,7 +44,7 @@
 
 // LLVM: llvm.func @fovea_parallel_for
 
-// V3-DAG: declare void @fovea_parallel_for(ptr, i64, ptr, ptr)
+// V3-DAG: declare void @fovea_parallel_for(ptr, i64, i64, ptr, ptr)
 // V3-DAG: define i32 @kernel__x86_64_v3(ptr
 // V3-DAG: define i64 @kernel__x86_64_v3_workspace(ptr {{.*}}, ptr {{.*}}, i64
 // V4-DAG: define i32 @kernel__avx512(ptr

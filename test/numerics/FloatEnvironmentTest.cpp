@@ -78,8 +78,8 @@ void SmallNumbers::check(int64_t rows, int64_t threads) {
     }
   }
 
-  fovea_context *context;
-  ASSERT_EQ(fovea_context_create(threads, &context), FOVEA_OK);
+  fovea_context *context = createEagerContext(threads);
+  ASSERT_NE(context, nullptr);
   fovea_options options = {sizeof(fovea_options), context, nullptr, 0};
   // FTZ 0x8000, rounding 0x6000, masks 0x1f80, DAZ 0x40, flags 0x3f. The first
   // is what a kernel runs with.

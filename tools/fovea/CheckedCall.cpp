@@ -332,10 +332,10 @@ std::vector<char> makeOptions(fovea_context *context,
 }
 
 Error invoke(const fovea_kernel *kernel, Case &call, unsigned threads) {
-  Expected<ContextPtr> context = createContext(threads);
+  ContextPtr context(createEagerContext(threads));
   if (!context)
-    return context.takeError();
-  std::vector<char> options = makeOptions(context->get(), call.params);
+    return problem(call, "out of memory");
+  std::vector<char> options = makeOptions(context.get(), call.params);
   SmallVector<const DLTensor *> arguments;
   for (size_t i = 0; i != call.tensors.size(); ++i)
     arguments.push_back(call.present[i] ? call.tensors[i].describe() : nullptr);

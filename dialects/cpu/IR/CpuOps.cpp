@@ -23,9 +23,10 @@ void CpuDialect::initialize() {
       >();
 }
 
-void ParallelOp::build(OpBuilder &builder, OperationState &state, Value count) {
+void ParallelOp::build(OpBuilder &builder, OperationState &state, Value count,
+                       Value itemNanoseconds) {
   OpBuilder::InsertionGuard guard(builder);
-  state.addOperands(count);
+  state.addOperands({count, itemNanoseconds});
   Region *body = state.addRegion();
   Type index = builder.getIndexType();
   builder.createBlock(body, {}, {index, index},
@@ -35,13 +36,14 @@ void ParallelOp::build(OpBuilder &builder, OperationState &state, Value count) {
 
 ParseResult ParallelOp::parse(OpAsmParser &parser, OperationState &result) {
   SmallVector<OpAsmParser::Argument> args(2);
-  OpAsmParser::UnresolvedOperand count;
+  OpAsmParser::UnresolvedOperand count, itemNanoseconds;
   Type index = parser.getBuilder().getIndexType();
   if (parser.parseLParen() || parser.parseArgument(args[0]) ||
       parser.parseComma() || parser.parseArgument(args[1]) ||
       parser.parseRParen() || parser.parseKeyword("to") ||
-      parser.parseOperand(count) ||
-      parser.resolveOperand(count, index, result.operands))
+      parser.parseOperand(count) || parser.parseKeyword("each") ||
+      parser.parseOperand(itemNanoseconds) ||
+      parser.resolveOperands({count, itemNanoseconds}, index, result.operands))
     return failure();
   for (OpAsmParser::Argument &arg : args)
     arg.type = index;
@@ -55,7 +57,7 @@ ParseResult ParallelOp::parse(OpAsmParser &parser, OperationState &result) {
 
 void ParallelOp::print(OpAsmPrinter &printer) {
   printer << " (" << getItem() << ", " << getWorker() << ") to " << getCount()
-          << ' ';
+          << " each " << getItemNanoseconds() << ' ';
   printer.printRegion(getBody(), /*printEntryBlockArgs=*/false,
                       /*printBlockTerminators=*/false);
   printer.printOptionalAttrDict((*this)->getAttrs());

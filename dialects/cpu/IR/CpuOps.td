@@ -30,18 +30,21 @@ def Cpu_ParallelOp : Cpu_Op<"parallel", [
   let description = [{
     The body runs once per item in [0, count). Items are independent: they share
     no written memory but per-worker scratch, which `worker` (in [0, workers))
-    selects. Results never depend on the distribution (rule D1).
+    selects. Results never depend on the distribution (rule D1). What an item takes
+    on one thread, estimated in nanoseconds, tells the runtime how many workers are
+    worth asking.
 
     ```mlir
-    cpu.parallel (%item, %worker) to %count { ... }
+    cpu.parallel (%item, %worker) to %count each %nanoseconds { ... }
     ```
   }];
-  let arguments = (ins Index:$count);
+  let arguments = (ins Index:$count, Index:$itemNanoseconds);
   let regions = (region SizedRegion<1>:$body);
   let hasCustomAssemblyFormat = 1;
   let hasVerifier = 1;
   let skipDefaultBuilders = 1;
-  let builders = [OpBuilder<(ins "::mlir::Value":$count)>];
+  let builders = [OpBuilder<(ins "::mlir::Value":$count,
+                                 "::mlir::Value":$itemNanoseconds)>];
   let extraClassDeclaration = [{
     ::mlir::BlockArgument getItem() { return getBody().getArgument(0); }
     ::mlir::BlockArgument getWorker() { return getBody().getArgument(1); }

@@ -116,8 +116,11 @@ FOVEA_API size_t fovea_workspace_size(const fovea_kernel *kernel,
 /* Called by generated code: fn(closure, begin, end, worker) on sub-ranges that
  * cover [0, count) once each; returns when all have returned. Ranges run at
  * the same time have different worker ids. A call from inside a task may run on
- * that task's thread alone, under its worker id. */
+ * that task's thread alone, under its worker id. `item_nanoseconds` estimates
+ * what an item takes on one thread: it decides how many threads are worth
+ * asking, and nothing else. */
 FOVEA_API void fovea_parallel_for(struct fovea_context *context, int64_t count,
+                                  int64_t item_nanoseconds,
                                   void (*fn)(void *closure, int64_t begin,
                                              int64_t end, int64_t worker),
                                   void *closure);

@@ -107,9 +107,12 @@ typedef struct fovea_context fovea_context;
 
 /* A context with a pool of `threads` threads, the caller's included; 0 stands
  * for the number of processors that this process may run on. Threads start
- * with the first call that has work for them and sleep between calls, with all
- * signals blocked. Calls made while the pool is busy with another call, or from
- * inside a task, run on the calling thread alone. */
+ * with the first call that has work for them, look for more for 50 microseconds
+ * and then sleep, with all signals blocked. Those still looking are given 5
+ * microseconds of work or more; one that sleeps is woken only for 100 or more,
+ * of one call or of calls that follow each other closely. Calls made while the
+ * pool is busy with another call, or from inside a task, run on the calling
+ * thread alone. */
 FOVEA_API fovea_status fovea_context_create(int64_t threads,
                                             fovea_context **context);
 

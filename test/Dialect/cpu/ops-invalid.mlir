@@ -5,9 +5,9 @@
 // RUN: fovea-opt %s -split-input-file -verify-diagnostics
 
 func.func @nested(%n: index) {
-  cpu.parallel (%item, %worker) to %n {
+  cpu.parallel (%item, %worker) to %n each %n {
     // expected-error@+1 {{must not be nested}}
-    cpu.parallel (%inner, %other) to %n {
+    cpu.parallel (%inner, %other) to %n each %n {
     }
   }
   return
@@ -17,10 +17,10 @@ func.func @nested(%n: index) {
 
 func.func @arguments(%n: index) {
   // expected-error@+1 {{body takes the item and the worker, both index}}
-  "cpu.parallel"(%n) ({
+  "cpu.parallel"(%n, %n) ({
   ^bb0(%item: index):
     "cpu.end"() : () -> ()
-  }) : (index) -> ()
+  }) : (index, index) -> ()
   return
 }
 
@@ -28,10 +28,10 @@ func.func @arguments(%n: index) {
 
 func.func @argument_types(%n: index) {
   // expected-error@+1 {{body takes the item and the worker, both index}}
-  "cpu.parallel"(%n) ({
+  "cpu.parallel"(%n, %n) ({
   ^bb0(%item: index, %worker: i64):
     "cpu.end"() : () -> ()
-  }) : (index) -> ()
+  }) : (index, index) -> ()
   return
 }
 

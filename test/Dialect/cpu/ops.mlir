@@ -7,16 +7,16 @@
 // RUN: fovea-opt %s -mlir-print-op-generic | fovea-opt | FileCheck %s
 
 // CHECK-LABEL: func @parallel
-// CHECK: cpu.parallel (%[[ITEM:.*]], %[[WORKER:.*]]) to %arg0 {
+// CHECK: cpu.parallel (%[[ITEM:.*]], %[[WORKER:.*]]) to %arg0 each %arg0 {
 // CHECK-NEXT: memref.store %[[WORKER]], %arg1[%[[ITEM]]]
 // CHECK-NEXT: }
-// CHECK: cpu.parallel (%{{.*}}, %{{.*}}) to %arg0 {
+// CHECK: cpu.parallel (%{{.*}}, %{{.*}}) to %arg0 each %arg0 {
 // CHECK-NEXT: } {note = "kept"}
 func.func @parallel(%n: index, %x: memref<?xindex>) {
-  cpu.parallel (%item, %worker) to %n {
+  cpu.parallel (%item, %worker) to %n each %n {
     memref.store %worker, %x[%item] : memref<?xindex>
   }
-  cpu.parallel (%item, %worker) to %n {
+  cpu.parallel (%item, %worker) to %n each %n {
   } {note = "kept"}
   return
 }

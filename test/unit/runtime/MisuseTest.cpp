@@ -152,6 +152,8 @@ enum class Threading {
 };
 
 constexpr uint64_t ImpossibleFeature = UINT64_C(1) << 62;
+// Long enough that loops of a few dozen items wake threads that sleep.
+constexpr int64_t ItemNanoseconds = 5000;
 const char *const VariantNames[] = {"first", "second", "third"};
 
 struct TestContext {
@@ -526,7 +528,7 @@ void runItems(void *Closure, int64_t Begin, int64_t End, int64_t Worker) {
     // A loop inside a task has the task's worker id, or such as are free.
     if (Item == 0)
       fovea_parallel_for(
-          L.Frame->context, 5,
+          L.Frame->context, 5, ItemNanoseconds,
           [](void *Closure, int64_t, int64_t, int64_t Inner) {
             auto [Outer, OuterId] =
                 *static_cast<std::pair<Loop *, int64_t> *>(Closure);
@@ -595,10 +597,10 @@ template <int Variant> int32_t body(const fovea_frame *Frame) {
       for (int64_t Item = 0; Item != C.Tensors[I].Elements; ++Item)
         L.Items.push_back({I, Item});
   // No item, or fewer, is no loop.
-  fovea_parallel_for(Frame->context, 0, runItems, nullptr);
-  fovea_parallel_for(Frame->context, INT64_MIN, runItems, nullptr);
+  fovea_parallel_for(Frame->context, 0, 1, runItems, nullptr);
+  fovea_parallel_for(Frame->context, INT64_MIN, INT64_MAX, runItems, nullptr);
   fovea_parallel_for(Frame->context, static_cast<int64_t>(L.Items.size()),
-                     runItems, &L);
+                     ItemNanoseconds, runItems, &L);
   return FOVEA_OK;
 }
 

@@ -24,10 +24,14 @@ using namespace fovea::test;
 
 namespace {
 
+// An item so long that all threads are asked.
+constexpr int64_t Long = 1000000;
+
 template <typename Fn>
-void parallelFor(fovea_context *Context, int64_t Count, const Fn &Body) {
+void parallelFor(fovea_context *Context, int64_t Count, const Fn &Body,
+                 int64_t ItemNanoseconds = Long) {
   fovea_parallel_for(
-      Context, Count,
+      Context, Count, ItemNanoseconds,
       [](void *Closure, int64_t Begin, int64_t End, int64_t Worker) {
         (*static_cast<const Fn *>(Closure))(Begin, End, Worker);
       },
@@ -186,6 +190,64 @@ TEST_P(Loops, AllThreadsTakePart) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Threads, Loops, testing::Range<int64_t>(1, 9));
+
+// Which workers run a loop whose items wait a little for each other.
+static std::set<int64_t> workersOf(fovea_context *Context, int64_t Count,
+                                   int64_t ItemNanoseconds) {
+  std::mutex Lock;
+  std::set<int64_t> Workers;
+  parallelFor(
+      Context, Count,
+      [&](int64_t, int64_t, int64_t Worker) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(2));
+        std::lock_guard<std::mutex> Guard(Lock);
+        Workers.insert(Worker);
+      },
+      ItemNanoseconds);
+  return Workers;
+}
+
+// Nobody is woken for less than a wake-up is worth.
+TEST(Loop, ShortLoopsLeaveSleepersAlone) {
+  Context C(4);
+  // Too little for threads that have not even started, and for sleepers.
+  for (int I = 0; I != 2; ++I) {
+    EXPECT_EQ(workersOf(C, 8, 10000), std::set<int64_t>{0});
+    EXPECT_GT(workersOf(C, 8, 20000).size(), 1u);
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
+  // Not for a product that overflows, either.
+  EXPECT_GT(workersOf(C, 8, INT64_MAX / 2).size(), 1u);
+}
+
+// What runs alone again and again, without a pause, is worth waking for; with
+// pauses, it is not. A loop of next to nothing never is.
+TEST(Loop, ShortLoopsInARowWakeSleepers) {
+  auto wakes = [](int64_t ItemNanoseconds, std::chrono::microseconds Pause) {
+    Context C(2);
+    std::atomic<bool> Woken{false};
+    for (int I = 0; I != 2000 && !Woken; ++I) {
+      parallelFor(
+          C, 4,
+          [&](int64_t Begin, int64_t End, int64_t Worker) {
+            if (Worker != 0)
+              Woken = true;
+            auto Done =
+                std::chrono::steady_clock::now() +
+                std::chrono::nanoseconds(ItemNanoseconds) * (End - Begin);
+            while (std::chrono::steady_clock::now() < Done)
+              ;
+          },
+          ItemNanoseconds);
+      if (Pause.count())
+        std::this_thread::sleep_for(Pause);
+    }
+    return Woken.load();
+  };
+  EXPECT_TRUE(wakes(5000, {}));
+  EXPECT_FALSE(wakes(1000, {}));
+  EXPECT_FALSE(wakes(5000, std::chrono::microseconds(200)));
+}
 
 TEST(Loop, CountsWithoutLimit) {
   Context C(4);
