@@ -8,9 +8,12 @@ it: of fused multiply-adds on registers, or, for a decode, of reading memory. Wh
 are medians over the rounds, so that a clock that drifts or a busy neighbour meets all alike.
 Operations are counted for attended pairs only, 2 (D + E) for each; bytes are those of K and V,
 which a decode reads from caches that take turns, so that none is in a cache of the processor.
+Peers are torch's scaled_dot_product_attention and its compiled flex_attention, whose first call
+of a shape compiles for half a minute.
 
     python benchmarks/attention.py --build build/release  # prints a table
     python benchmarks/attention.py --only decode --json a.json --svg a.svg --rounds 30
+    python benchmarks/attention.py --isa x86-64-v3        # Fovea and torch both kept to AVX2
 """
 
 from __future__ import annotations
@@ -54,10 +57,11 @@ class Case:
     kv_heads: int = 8
     batch: int = 1
     layout: str = "bshd"
+    rotates: bool = True  # a decode reads from memory, not from the processor's caches
 
     @property
     def is_decode(self) -> bool:
-        return self.queries == 1
+        return self.queries == 1 and self.rotates
 
     @property
     def name(self) -> str:
@@ -102,16 +106,19 @@ class Case:
 CASES = [
     *(Case(1024, 1024, width, causal) for width in (128, 64) for causal in (False, True)),
     *(
-        Case(1024, 1024, 128, causal, dtype)
-        for dtype in ("bf16", "f16")
+        Case(size, size, 128, causal, "bf16")
+        for size in (512, 1024, 2048, 4096)
         for causal in (False, True)
     ),
+    *(Case(2048, 2048, 64, causal, "bf16", 16, 16) for causal in (False, True)),
+    *(Case(2048, 2048, 128, causal, "f16") for causal in (False, True)),
     *(
         Case(1, 4096, dtype=dtype, batch=batch, layout=layout)
         for dtype, batch in (("f32", 1), ("bf16", 1), ("bf16", 8))
         for layout in ("bshd", "bhsd")
     ),
     Case(1, 4096, dtype="bf16", kv_heads=32),
+    *(Case(1, keys, dtype="bf16", rotates=False) for keys in (16, 64, 128, 512)),
     *(Case(size, size, causal=True, dtype="bf16") for size in (16, 64, 128)),
 ]
 
@@ -120,12 +127,54 @@ CACHE_BYTES = 2 << 30
 READ_BYTES = 256 << 20
 
 
+# What of torch stands for an instruction set.
+TORCH_CAPABILITY = {"x86-64-v3": "avx2", "avx512": "avx512"}
+
+
 def import_torch() -> Any:
     try:
         import torch
     except ImportError:
         return None
     return torch
+
+
+def make_peers(
+    case: Case, torch: Any, names: list[str], q: np.ndarray, caches: list[Any]
+) -> dict[str, Callable[[], Any]]:
+    """The same attention by torch: each call takes the next of the caches and returns o."""
+
+    def heads_first(x: np.ndarray) -> Any:
+        bits = x.view(np.int16) if x.dtype == ml_dtypes.bfloat16 else x
+        tensor = torch.from_numpy(bits)
+        return (tensor.view(torch.bfloat16) if bits is not x else tensor).transpose(1, 2)
+
+    query, grouped = heads_first(q), case.heads != case.kv_heads
+    tensors = [(heads_first(k), heads_first(v)) for k, v in caches]
+
+    def sdpa(k: Any, v: Any) -> Any:
+        return torch.nn.functional.scaled_dot_product_attention(
+            query, k, v, is_causal=case.causal, enable_gqa=grouped
+        )
+
+    def make_flex() -> Callable[[Any, Any], Any]:
+        from torch.nn.attention.flex_attention import create_block_mask, flex_attention
+
+        torch.compiler.reset()
+        compiled = torch.compile(flex_attention)
+        mask = None
+        if case.causal:  # queries and keys are equally many
+            mask = create_block_mask(
+                lambda b, h, i, j: i >= j, None, None, case.queries, case.keys, device="cpu"
+            )
+        return lambda k, v: compiled(query, k, v, block_mask=mask, enable_gqa=grouped)
+
+    def in_turns(attend: Callable[[Any, Any], Any]) -> Callable[[], Any]:
+        turns = itertools.cycle(tensors)
+        return lambda: attend(*next(turns))
+
+    makers = {"sdpa": lambda: sdpa, "flex": make_flex}
+    return {name: in_turns(makers[name]()) for name in names}
 
 
 @dataclass
@@ -138,7 +187,10 @@ class Prepared:
     calibrate: Callable[[], float]
 
 
-def prepare(case: Case, threads: int, build: Path, folder: Path, torch: Any) -> Prepared:
+def prepare(
+    case: Case, threads: int, options: argparse.Namespace, folder: Path, torch: Any
+) -> Prepared:
+    build = options.build
     library = folder / f"{case.kernel}.so"
     if not library.exists():
         spec = folder / f"{case.kernel}.yaml"
@@ -182,29 +234,14 @@ def prepare(case: Case, threads: int, build: Path, folder: Path, torch: Any) -> 
         k, v = next(turns)
         kernel(q=q, k=k, v=v, o=o, context=context)
 
-    implementations = {"fovea": run}
-    if torch:
-
-        def heads_first(x: np.ndarray) -> Any:
-            bits = x.view(np.int16) if x.dtype == ml_dtypes.bfloat16 else x
-            tensor = torch.from_numpy(bits)
-            return (tensor.view(torch.bfloat16) if bits is not x else tensor).transpose(1, 2)
-
-        query = heads_first(q)
-        torch_turns = itertools.cycle([(heads_first(k), heads_first(v)) for k, v in caches])
-
-        def run_torch() -> Any:
-            k, v = next(torch_turns)
-            return torch.nn.functional.scaled_dot_product_attention(
-                query, k, v, is_causal=case.causal, enable_gqa=case.heads != case.kv_heads
-            )
-
-        run()
-        error = np.abs(run_torch().transpose(1, 2).float().numpy() - o.astype(np.float32)).max()
+    peers = make_peers(case, torch, options.peers, q, caches) if torch else {}
+    run()
+    for name, peer in peers.items():
+        peer_o = peer().transpose(1, 2).float().numpy()
+        error = np.abs(peer_o - o.astype(np.float32)).max()
         if error > {"f32": 1e-4, "f16": 4e-3, "bf16": 3e-2}[case.dtype]:
-            sys.exit(f"{case.name}: torch and fovea differ by {error}")
-        implementations["torch"] = run_torch
-    return Prepared(case, implementations, calibrate)
+            sys.exit(f"{case.name}: {name} and fovea differ by {error}")
+    return Prepared(case, {"fovea": run, **peers}, calibrate)
 
 
 def measure(run: Callable[[], None], least: float) -> float:
@@ -221,7 +258,7 @@ def measure(run: Callable[[], None], least: float) -> float:
 def benchmark(
     case: Case, threads: int, options: argparse.Namespace, folder: Path, torch: Any
 ) -> list[dict[str, Any]]:
-    prepared = prepare(case, threads, options.build, folder, torch)
+    prepared = prepare(case, threads, options, folder, torch)
     rates: list[float] = []
     seconds: dict[str, list[float]] = {name: [] for name in prepared.implementations}
     for _ in range(options.rounds):
@@ -293,6 +330,12 @@ def main() -> None:
     )
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument(
+        "--peers", nargs="*", choices=["sdpa", "flex"], default=["sdpa", "flex"], help="of torch"
+    )
+    parser.add_argument(
+        "--isa", choices=TORCH_CAPABILITY, help="keep all to this instruction set; else the best"
+    )
     parser.add_argument("--only", default="", help="cases whose name this pattern finds")
     parser.add_argument("--least", type=float, default=0.05, help="seconds of one measurement")
     parser.add_argument("--json", help="write the results there")
@@ -301,6 +344,9 @@ def main() -> None:
     if options.svg:
         import matplotlib  # noqa: F401  before minutes are spent
     os.environ.pop("FOVEA_ISA", None)
+    if options.isa:  # both are read when they start
+        os.environ["FOVEA_ISA"] = options.isa
+        os.environ["ATEN_CPU_CAPABILITY"] = TORCH_CAPABILITY[options.isa]
     torch = import_torch()
     cases = [case for case in CASES if re.search(options.only, case.name)]
     todo = list(itertools.product(options.threads, cases))
@@ -309,6 +355,7 @@ def main() -> None:
         for number, (threads, case) in enumerate(todo):
             if torch:
                 torch.set_num_threads(threads)
+                torch.set_grad_enabled(False)
             print(f"{number + 1} of {len(todo)}: {case.name}, {threads} thread(s)", file=sys.stderr)
             results += benchmark(case, threads, options, Path(folder), torch)
     print_table(results)

@@ -54,6 +54,8 @@ fovea::cpu::createTargetMachine(StringRef cpu) {
     return llvm::createStringError(error);
   llvm::TargetOptions options;
   options.AllowFPOpFusion = llvm::FPOpFusion::Strict;
+  // Assembly tells loops from each other and names spills.
+  options.MCOptions.AsmVerbose = true;
   return std::unique_ptr<llvm::TargetMachine>(target->createTargetMachine(
       triple, cpu, /*Features=*/"", options, llvm::Reloc::PIC_, std::nullopt,
       llvm::CodeGenOptLevel::Aggressive));
