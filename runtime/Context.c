@@ -10,16 +10,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define V3_FEATURES (FOVEA_CPU_AVX2 | FOVEA_CPU_FMA | FOVEA_CPU_F16C)
+#define AVX512_FEATURES                                                        \
+  (V3_FEATURES | FOVEA_CPU_AVX512F | FOVEA_CPU_AVX512BW | FOVEA_CPU_AVX512DQ | \
+   FOVEA_CPU_AVX512VL)
+
 // The instruction sets that FOVEA_ISA knows by name.
 static const struct {
   const char *Name;
   uint64_t Features;
 } IsaLevels[] = {
     {"baseline", 0},
-    {"x86-64-v3", FOVEA_CPU_AVX2 | FOVEA_CPU_FMA | FOVEA_CPU_F16C},
-    {"avx512", FOVEA_CPU_AVX2 | FOVEA_CPU_FMA | FOVEA_CPU_F16C |
-                   FOVEA_CPU_AVX512F | FOVEA_CPU_AVX512BW | FOVEA_CPU_AVX512DQ |
-                   FOVEA_CPU_AVX512VL},
+    {"x86-64-v3", V3_FEATURES},
+    {"avx512", AVX512_FEATURES},
+    {"amx", AVX512_FEATURES | FOVEA_CPU_AMX_TILE | FOVEA_CPU_AMX_BF16},
 };
 
 static void lowerIsa(fovea_context *Context) {

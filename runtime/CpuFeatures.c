@@ -2,10 +2,16 @@
 // Exceptions. See LICENSE for license information. SPDX-License-Identifier:
 // Apache-2.0 WITH LLVM-exception
 
-// Which instruction sets this machine runs: CPUID for the processor and XCR0
-// for the registers that the operating system saves.
+// Which instruction sets this machine runs: CPUID for the processor, XCR0 for
+// the registers that the operating system saves, and its permission for those
+// that it saves on demand.
 
 #include "Internal.h"
+
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -73,4 +79,29 @@ uint64_t fovea_cpu_features(void) {
     atomic_store_explicit(&Cached, Features, memory_order_relaxed);
   }
   return Features & ~Known;
+}
+
+bool foveaAskOnce(_Atomic int *Answer, bool (*Ask)(void)) {
+  enum { Unasked, Granted, Refused };
+  int Known = atomic_load_explicit(Answer, memory_order_relaxed);
+  if (Known == Unasked) {
+    // Threads that race ask the same and get the same.
+    Known = Ask() ? Granted : Refused;
+    atomic_store_explicit(Answer, Known, memory_order_relaxed);
+  }
+  return Known == Granted;
+}
+
+static bool askForTiles(void) {
+#if defined(__x86_64__) && defined(__linux__)
+  enum { ArchReqXcompPerm = 0x1023, XfeatureTileData = 18 };
+  return syscall(SYS_arch_prctl, ArchReqXcompPerm, XfeatureTileData) == 0;
+#else
+  return false;
+#endif
+}
+
+bool foveaMayUseTiles(void) {
+  static _Atomic int Answer;
+  return foveaAskOnce(&Answer, askForTiles);
 }

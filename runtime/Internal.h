@@ -62,6 +62,13 @@ struct fovea_context {
   FoveaJob Job;
 };
 
+// The first call stores what Ask answers in *Answer (0: not asked), all return
+// it.
+bool foveaAskOnce(_Atomic int *Answer, bool (*Ask)(void));
+// Whether the operating system lets this process use tile registers. Linux
+// saves them only for processes that have asked; the first call asks.
+bool foveaMayUseTiles(void);
+
 // Makes the pool of a context whose Threads is set; no thread starts yet.
 fovea_status foveaPoolCreate(fovea_context *Context);
 // Ends and joins the threads.

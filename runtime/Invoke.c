@@ -11,6 +11,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+static bool canRun(const fovea_variant *Variant, const fovea_context *Context) {
+  if (Variant->features & ~Context->Features)
+    return false;
+  // Asked for when a kernel that needs them is about to run, not before: a
+  // process that has them pays for larger signal frames.
+  return !(Variant->features & FOVEA_CPU_AMX_TILE) || foveaMayUseTiles();
+}
+
 // The best variant that this machine and FOVEA_ISA allow.
 static fovea_status chooseVariant(const fovea_kernel *Kernel,
                                   const fovea_context *Context,
@@ -21,7 +29,7 @@ static fovea_status chooseVariant(const fovea_kernel *Kernel,
            strcmp(Kernel->variants[First].isa, Context->IsaVariant) != 0)
       ++First;
   for (int32_t I = First; I < Kernel->num_variants; ++I)
-    if (!(Kernel->variants[I].features & ~Context->Features)) {
+    if (canRun(&Kernel->variants[I], Context)) {
       *Result = &Kernel->variants[I];
       return FOVEA_OK;
     }

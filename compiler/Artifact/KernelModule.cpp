@@ -377,6 +377,8 @@ buildKernelModule(ArrayRef<IsaModule> isas, const KernelInterface &kernel,
   }
   if (Error error = InterfaceBuilder(*module, kernel).build(isas))
     return std::move(error);
+  // What a variant for matrix units does on vectors is that of AVX-512.
+  cpu::mergeEqualFunctions(*module);
   if (Error error = verify(*module, "after optimisation"))
     return std::move(error);
   return module;

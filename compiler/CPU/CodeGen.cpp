@@ -15,13 +15,19 @@
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Transforms/Passes.h"
 
+#include "llvm/ADT/StringSet.h"
+#include "llvm/IR/LLVMContext.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
+#include "llvm/IR/OptBisect.h"
 #include "llvm/MC/TargetRegistry.h"
 #include "llvm/Passes/PassBuilder.h"
 #include "llvm/Target/TargetMachine.h"
+#include "llvm/Transforms/IPO/GlobalDCE.h"
+#include "llvm/Transforms/IPO/MergeFunctions.h"
 
 using namespace mlir;
+using namespace fovea::cpu;
 
 void fovea::cpu::addConversionToLLVM(OpPassManager &pm) {
   // attn is gone: func, scf, vector, memref, math, arith.
@@ -79,6 +85,20 @@ static constexpr char cleanupPipeline[] =
     "globaldce";
 #undef INSTCOMBINE
 
+void fovea::cpu::mergeEqualFunctions(llvm::Module &module) {
+  llvm::ModuleAnalysisManager modules;
+  llvm::FunctionAnalysisManager functions;
+  llvm::PassBuilder builder;
+  builder.registerModuleAnalyses(modules);
+  builder.registerFunctionAnalyses(functions);
+  modules.registerPass(
+      [&] { return llvm::FunctionAnalysisManagerModuleProxy(functions); });
+  llvm::ModulePassManager passes;
+  passes.addPass(llvm::MergeFunctionsPass());
+  passes.addPass(llvm::GlobalDCEPass());
+  passes.run(module, modules);
+}
+
 void fovea::cpu::optimize(llvm::Module &module, llvm::TargetMachine &target) {
   module.setTargetTriple(target.getTargetTriple());
   module.setDataLayout(target.createDataLayout());
@@ -88,6 +108,13 @@ void fovea::cpu::optimize(llvm::Module &module, llvm::TargetMachine &target) {
     function.addFnAttr("target-cpu", target.getTargetCPU());
     // Vectors are as wide as the kernels ask for, on every AVX-512 CPU.
     function.addFnAttr("prefer-vector-width", "512");
+    if (function.hasFnAttribute(matrixUnitsAttr)) {
+      StringRef others =
+          function.getFnAttribute("target-features").getValueAsString();
+      function.addFnAttr(
+          "target-features",
+          (others + (others.empty() ? "" : ",") + "+amx-tile,+amx-bf16").str());
+    }
   }
   llvm::LoopAnalysisManager loops;
   llvm::FunctionAnalysisManager functions;
@@ -104,11 +131,39 @@ void fovea::cpu::optimize(llvm::Module &module, llvm::TargetMachine &target) {
   passes.run(module, modules);
 }
 
+namespace {
+/// Keeps the machine scheduler away from functions whose order was made on
+/// purpose (attn-cpu-interleave): it looks at registers and latencies, gathers
+/// what was spread, and spills vectors by the dozen.
+class OrderKeeper : public llvm::OptPassGate {
+public:
+  explicit OrderKeeper(llvm::Module &module) : context(module.getContext()) {
+    for (llvm::Function &function : module)
+      if (function.hasFnAttribute(matrixUnitsAttr))
+        kept.insert(("function (" + function.getName() + ")").str());
+    previous = &context.getOptPassGate();
+    context.setOptPassGate(*this);
+  }
+  ~OrderKeeper() override { context.setOptPassGate(*previous); }
+
+  bool isEnabled() const override { return true; }
+  bool shouldRunPass(StringRef pass, StringRef unit) const override {
+    return pass != "Machine Instruction Scheduler" || !kept.contains(unit);
+  }
+
+private:
+  llvm::LLVMContext &context;
+  llvm::OptPassGate *previous;
+  llvm::StringSet<> kept;
+};
+} // namespace
+
 llvm::Expected<llvm::SmallVector<char, 0>>
 fovea::cpu::emitCode(llvm::Module &module, llvm::TargetMachine &target,
                      bool asAssembly) {
   llvm::SmallVector<char, 0> code;
   llvm::raw_svector_ostream stream(code);
+  OrderKeeper keeper(module);
   llvm::legacy::PassManager passes;
   auto type = asAssembly ? llvm::CodeGenFileType::AssemblyFile
                          : llvm::CodeGenFileType::ObjectFile;

@@ -25,6 +25,10 @@ class OpPassManager;
 
 namespace fovea::cpu {
 
+/// An attribute of functions, in LLVM IR too, that use matrix units: they are
+/// compiled with those, and their instructions stay in order.
+inline constexpr char matrixUnitsAttr[] = "fovea-matrix-units";
+
 /// Adds the conversion of func, scf, vector, memref, math and arith to the LLVM
 /// dialect, with bf16 conversions and math functions expanded.
 void addConversionToLLVM(mlir::OpPassManager &pm);
@@ -36,6 +40,9 @@ createTargetMachine(llvm::StringRef cpu);
 
 /// Marks every function of `module` for the target and optimises it.
 void optimize(llvm::Module &module, llvm::TargetMachine &target);
+
+/// Functions that are the same, down to what they are compiled for, become one.
+void mergeEqualFunctions(llvm::Module &module);
 
 /// Optimised `module` as an object file or as assembly.
 llvm::Expected<llvm::SmallVector<char, 0>> emitCode(llvm::Module &module,

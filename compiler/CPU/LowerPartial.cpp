@@ -9,6 +9,7 @@
 // on its caller. It must not be asked about tensors or other layouts; it says
 // so.
 
+#include "compiler/CPU/CodeGen.h"
 #include "compiler/CPU/PartialKernel.h"
 #include "compiler/CPU/Passes.h"
 
@@ -24,23 +25,58 @@ namespace fovea {
 #include "compiler/CPU/Passes.h.inc"
 } // namespace fovea
 
-/// What lies in the lanes of vectors; nothing for layouts that no kernel has.
-enum class Lanes { Rows, Depth };
+/// The kernels; nothing for layouts that no kernel has.
+enum class Kernel { RowLanes, DepthLanes, Matrix };
 
-static std::optional<Lanes> lanesOfLayout(PartialOp op) {
+/// Keys of a block of V^T for matrix units, rows and elements of their tiles.
+static constexpr int64_t matrixKeys = 64, matrixDepth = 32, matrixLanes = 16;
+
+static std::optional<Kernel> kernelOfLayout(PartialOp op) {
   MLIRContext *ctx = op.getContext();
   AffineExpr m, n, d, e;
   bindDims(ctx, m, n, d, e);
-  auto layout = [&](ArrayRef<AffineExpr> q, ArrayRef<AffineExpr> acc) {
-    return SmallVector<AffineMap>{
-        AffineMap::get(4, 0, q, ctx), AffineMap::get(4, 0, {n, d}, ctx),
-        AffineMap::get(4, 0, {n, e}, ctx), AffineMap::get(4, 0, acc, ctx)};
+  auto has = [&](ArrayRef<AffineExpr> q, ArrayRef<AffineExpr> v,
+                 ArrayRef<AffineExpr> acc) {
+    return op.getMaps() ==
+           SmallVector<AffineMap>{
+               AffineMap::get(4, 0, q, ctx), AffineMap::get(4, 0, {n, d}, ctx),
+               AffineMap::get(4, 0, v, ctx), AffineMap::get(4, 0, acc, ctx)};
   };
-  if (llvm::equal(op.getMaps(), layout({d, m}, {e, m})))
-    return Lanes::Rows;
-  if (llvm::equal(op.getMaps(), layout({m, d}, {m, e})))
-    return Lanes::Depth;
+  if (has({d, m}, {n, e}, {e, m}))
+    return Kernel::RowLanes;
+  if (has({m, d}, {n, e}, {m, e}))
+    return Kernel::DepthLanes;
+  if (has({d.floorDiv(2), m, d % 2},
+          {n.floorDiv(matrixKeys), e, n % matrixKeys}, {e, m}))
+    return Kernel::Matrix;
   return std::nullopt;
+}
+
+/// Whole tiles of matrix units, side by side in memory.
+static LogicalResult checkMatrixForm(PartialOp op) {
+  MemRefType query = memrefOf(op.getQuery()), key = memrefOf(op.getKey()),
+             value = memrefOf(op.getValue()), acc = memrefOf(op.getAcc());
+  for (MemRefType type : {query, key, value})
+    if (!type.getElementType().isBF16())
+      return op.emitOpError("needs q, k and v of bf16 for matrix units");
+  if (op.getConfigAttr().getVector() != matrixLanes ||
+      op.getTileRows() != 2 * matrixLanes)
+    return op.emitOpError()
+           << "needs " << 2 * matrixLanes << " rows in vectors of "
+           << matrixLanes << " for matrix units";
+  auto [strides, offset] = key.getStridesAndOffset();
+  int64_t depth = 2 * query.getDimSize(0);
+  if (depth % matrixDepth != 0 || acc.getDimSize(0) % matrixDepth != 0 ||
+      ShapedType::isDynamic(strides[0]) || strides[0] < depth)
+    return op.emitOpError() << "needs rows of k and columns of v padded to "
+                            << matrixDepth << " for matrix units";
+  for (MemRefType type : {query, value, acc})
+    if (!type.areTrailingDimsContiguous(type.getRank() - 1) ||
+        llvm::any_of(type.getShape().drop_front(), ShapedType::isDynamic))
+      return op.emitOpError(
+          "needs q, v and acc contiguous and of static shape, but for the "
+          "blocks of v, for matrix units");
+  return success();
 }
 
 /// The forms that the kernels are written for; anything else is reported.
@@ -50,16 +86,12 @@ static LogicalResult checkForm(PartialOp op) {
   ConfigAttr config = op.getConfigAttr();
   if (!config)
     return op.emitOpError("needs a config to be lowered");
-  std::optional<Lanes> lanes = lanesOfLayout(op);
-  if (!lanes)
+  std::optional<Kernel> kernel = kernelOfLayout(op);
+  if (!kernel)
     return op.emitOpError(
         "must have k and v as (n, d) and (n, e), and q and acc either "
-        "transposed, (d, m) and (e, m), or not, (m, d) and (m, e)");
-  Type compute = memrefOf(op.getAcc()).getElementType();
-  for (Value operand : {op.getQuery(), op.getKey(), op.getValue()})
-    if (memrefOf(operand).getElementType() != compute &&
-        (*lanes == Lanes::Rows || operand == op.getQuery()))
-      return op.emitOpError() << "needs q, k and v converted to " << compute;
+        "transposed, (d, m) and (e, m), or not, (m, d) and (m, e); or the "
+        "layouts for matrix units");
   for (Value operand : {op.getKey(), op.getValue()})
     if (!memrefOf(operand).isLastDimUnitStride())
       return op.emitOpError("needs k and v with unit inner stride");
@@ -68,7 +100,14 @@ static LogicalResult checkForm(PartialOp op) {
         !memrefOf(operand).isLastDimUnitStride())
       return op.emitOpError(
           "needs q, acc, max and sum of static shape with unit inner stride");
-  if (*lanes == Lanes::Rows && op.getTileRows() % config.getVector() != 0)
+  if (*kernel == Kernel::Matrix)
+    return checkMatrixForm(op);
+  Type compute = memrefOf(op.getAcc()).getElementType();
+  for (Value operand : {op.getQuery(), op.getKey(), op.getValue()})
+    if (memrefOf(operand).getElementType() != compute &&
+        (*kernel == Kernel::RowLanes || operand == op.getQuery()))
+      return op.emitOpError() << "needs q, k and v converted to " << compute;
+  if (*kernel == Kernel::RowLanes && op.getTileRows() % config.getVector() != 0)
     return op.emitOpError() << "has " << op.getTileRows()
                             << " rows, not a multiple of the config's vector ("
                             << config.getVector() << ")";
@@ -96,7 +135,8 @@ static void relaxRowStride(OpOperand &operand) {
 }
 
 /// A private function for the kernel of `op`, with one argument per operand.
-static func::FuncOp createKernelFunction(PartialOp op, SymbolTable &symbols) {
+static func::FuncOp createKernelFunction(PartialOp op, Kernel kernel,
+                                         SymbolTable &symbols) {
   OpBuilder b(op.getContext());
   auto parent = op->getParentOfType<FunctionOpInterface>();
   std::string name = (parent.getName() + "__partial").str();
@@ -106,7 +146,10 @@ static func::FuncOp createKernelFunction(PartialOp op, SymbolTable &symbols) {
   function->setAttr(
       "llvm.linkage",
       LLVM::LinkageAttr::get(op.getContext(), LLVM::Linkage::Internal));
-  function->setAttr("passthrough", b.getStrArrayAttr({"noinline"}));
+  SmallVector<StringRef> attributes = {"noinline"};
+  if (kernel == Kernel::Matrix)
+    attributes.push_back(matrixUnitsAttr);
+  function->setAttr("passthrough", b.getStrArrayAttr(attributes));
   symbols.insert(function, Block::iterator(parent));
   function.addEntryBlock();
   return function;
@@ -122,13 +165,18 @@ struct LowerPartialPass : fovea::impl::LowerPartialBase<LowerPartialPass> {
     for (PartialOp op : partials) {
       if (failed(checkForm(op)))
         return signalPassFailure();
-      relaxRowStride(op.getKeyMutable());
-      relaxRowStride(op.getValueMutable());
-      func::FuncOp function = createKernelFunction(op, symbols);
-      if (*lanesOfLayout(op) == Lanes::Rows)
+      Kernel kernel = *kernelOfLayout(op);
+      if (kernel != Kernel::Matrix) {
+        relaxRowStride(op.getKeyMutable());
+        relaxRowStride(op.getValueMutable());
+      }
+      func::FuncOp function = createKernelFunction(op, kernel, symbols);
+      if (kernel == Kernel::RowLanes)
         emitRowLanesKernel(op, function);
-      else
+      else if (kernel == Kernel::DepthLanes)
         emitDepthLanesKernel(op, function);
+      else
+        emitMatrixKernel(op, function);
       OpBuilder b(op);
       func::CallOp::create(b, op.getLoc(), function, op->getOperands());
       op.erase();

@@ -3,7 +3,7 @@
 // Apache-2.0 WITH LLVM-exception
 
 // What the micro-kernels of attn.partial share: the values of the operation
-// inside the function that is made for it, and small operations on them. Two
+// inside the function that is made for it, and small operations on them. Three
 // kernels are built on it, told apart by what lies in the lanes of a vector:
 //
 //   query rows   q^T [D][L], acc^T [E][L]: one broadcast per element of K and V
@@ -12,6 +12,11 @@
 //   depth        q [L][D], acc [L][E]: K and V are read in vectors as stored,
 //                converted from their type on the way, and no lane is idle. For
 //                the few rows of a decode.
+//   query rows, by matrix units
+//                q [D/2][L][2], k [n][D], v^T [n/64][E][64], all bf16 and
+//                padded by zeros to whole tiles, acc^T [E][L]: the two products
+//                are of tiles, the softmax between them of vectors. For tiles
+//                of many rows, where there are such units.
 
 #ifndef FOVEA_COMPILER_CPU_PARTIALKERNEL_H
 #define FOVEA_COMPILER_CPU_PARTIALKERNEL_H
@@ -95,6 +100,10 @@ protected:
 
 void emitRowLanesKernel(attn::PartialOp op, mlir::func::FuncOp function);
 void emitDepthLanesKernel(attn::PartialOp op, mlir::func::FuncOp function);
+void emitMatrixKernel(attn::PartialOp op, mlir::func::FuncOp function);
+
+/// Marks an amx.tile_load of data that is not read again soon.
+constexpr llvm::StringLiteral getStreamAttrName() { return "cpu.stream"; }
 
 } // namespace fovea::cpu
 

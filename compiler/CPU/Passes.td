@@ -14,13 +14,38 @@ def LowerPartial : Pass<"attn-cpu-lower-partial", "::mlir::ModuleOp"> {
     online softmax and PV over blocks of `kv_tile` keys, with query rows in the
     lanes of vectors. The tile operands must be q^T [D][L], k [n][D], v [n][E] and
     acc^T [E][L] of the state's type, with L a multiple of the config's `vector`
-    and static; q^T, acc^T, max and sum have unit inner stride.
+    and static; q^T, acc^T, max and sum have unit inner stride. Or they are those
+    of another kernel of PartialKernel.h.
   }];
   let dependentDialects = [
+    "::fovea::cpu::CpuDialect", "::mlir::amx::AMXDialect",
     "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect",
     "::mlir::LLVM::LLVMDialect", "::mlir::math::MathDialect",
     "::mlir::memref::MemRefDialect",
     "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect"];
+}
+
+def Interleave : Pass<"attn-cpu-interleave", "::mlir::func::FuncOp"> {
+  let summary = "cpu.interleave to one block, in an order made from costs";
+  let description = [{
+    The operations of the parts are merged into the block around `cpu.interleave`
+    so that at every point each part has done about the same share of its cycles:
+    16 for a tile product or store, 8 for a tile load, 1 for a vector operation,
+    none for address arithmetic.
+  }];
+  let options = [Option<"explain", "explain", "bool", "false",
+                        "emit a remark with each part's cycles">];
+  let dependentDialects = ["::fovea::cpu::CpuDialect"];
+}
+
+def StreamTiles : Pass<"attn-cpu-stream-tiles", "::mlir::func::FuncOp"> {
+  let summary = "amx.tile_load marked cpu.stream to the load with a T1 hint";
+  let description = [{
+    The amx dialect has no such load. What is read once goes past the first-level
+    cache, which stays with what is read again.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect",
+    "::mlir::LLVM::LLVMDialect", "::mlir::memref::MemRefDialect"];
 }
 
 def LowerMerge : Pass<"attn-cpu-lower-merge"> {

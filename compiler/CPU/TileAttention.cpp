@@ -8,8 +8,8 @@
 // Two shapes of work, chosen by the number of folded rows at run time:
 //
 //   many rows   rounds of kv heads: pack K and V of the round once, in the
-//               compute type, then one item per (query tile, head of the
-//               round);
+//               layout and type that the micro-kernel reads, then one item per
+//               (query tile, head of the round);
 //   few rows    (decode) one item per (batch, some kv heads, part of the keys):
 //               the walk goes along the keys, from head to head within a KV
 //               tile, so that K and V are read once and, where the heads of a
@@ -18,7 +18,9 @@
 //               merged.
 //
 // A tile of few rows is kept as rows (depth in the lanes of vectors), a larger
-// one transposed (rows in the lanes); see PartialKernel.h.
+// one transposed (rows in the lanes), or, where the configuration has them and
+// there are many rows, in the pairs and blocks of matrix units, zeros filling
+// the last ones; see PartialKernel.h.
 //
 // The KV loop runs over segments of equal tile class (compiler/Transforms/
 // MaskCodegen.h): empty tiles are never visited, full ones carry no mask.
@@ -120,6 +122,14 @@ int64_t dimensionOf(AffineMap map, unsigned dim) {
 /// into a loop per head.
 constexpr int64_t cachedBytes = 512 << 10;
 
+/// How a query tile, its state and the keys and values it meets are laid out
+/// (PartialKernel.h).
+enum class Layout { Rows, Lanes, Matrix };
+
+/// What widths are padded to for matrix units: two tiles of 16 rows of V^T, a
+/// row of 32 elements of K.
+constexpr int64_t matrixDepth = 32;
+
 /// The tiling of one attention.
 class AttentionTiler {
 public:
@@ -138,9 +148,9 @@ private:
   /// Scratch and state of one query tile of `size` rows.
   struct Tile {
     int64_t size;
-    Value taken;               // i1: whether a decode has this many rows
-    Value itemHeads;           // kv heads that an item of it walks through
-    bool transposed;           // rows in the lanes
+    Value taken;     // i1: whether a decode has this many rows
+    Value itemHeads; // kv heads that an item of it walks through
+    Layout layout;
     Value positions, gathered; // per worker
     Value out, lse, sinks;     // per worker
     Value rows;                // what the kernel reads
@@ -151,7 +161,7 @@ private:
     Value b, g, row0, keys; // keys: of this batch row
   };
   using TileBody =
-      llvm::function_ref<void(OpBuilder &, Value tile, bool masked)>;
+      llvm::function_ref<void(OpBuilder &, Value from, Value to, bool masked)>;
 
   /// One tile per worker.
   Value scratch(ArrayRef<int64_t> shape, Type element) {
@@ -160,13 +170,20 @@ private:
   Value slot(OpBuilder &b, Value tiles, Value index) {
     return selectTile(b, loc, tiles, index);
   }
-  Tile makeTile(int64_t size, bool transposed);
+  Tile makeTile(int64_t size, Layout layout);
   Tile tileOf(OpBuilder &b, const Tile &buffers, Value worker);
   /// Scratch of a KV tile that is read once, per worker.
   struct KeyTile {
     Value key, value, positions;
   };
   KeyTile makeKeyTile(const Tile &tile, Value positions);
+  /// K and V of a round of kv heads, and scratch of a worker that packs.
+  struct PackedKeys {
+    Value key, value, stagedValue;
+  };
+  PackedKeys allocatePacked(Value heads, Value chunks, Layout layout);
+  void emitPack(OpBuilder &b, const PackedKeys &packed, Value head,
+                const Place &place, Value chunk, Value worker, Value positions);
   void emitManyRows(OpBuilder &b, const Tile &buffers, Value packPositions);
   void emitFewRows(OpBuilder &b, const Tile &buffers, const KeyTile &keyTile);
   void emitStart(OpBuilder &b, const Tile &tile);
@@ -174,6 +191,8 @@ private:
                OpFoldResult count);
   Value attendingTime(OpBuilder &b, Value queryRows, Value attended);
   Value movingTime(OpBuilder &b, Value elements);
+  Value firstColumns(OpBuilder &b, Value buffer, int64_t count);
+  void zeroBehind(OpBuilder &b, Value buffer, unsigned dim, int64_t from);
   SmallVector<int64_t> stateShape(const Tile &tile);
   AffineMapAttr stateLayout(const Tile &tile);
   bool maskDependsOnHead();
@@ -189,6 +208,10 @@ private:
   Value keysOf(OpBuilder &b, Value batch);
   void splitHead(OpBuilder &b, Value index, Place &place);
 
+  static int64_t padded(int64_t elements) {
+    return llvm::alignTo(elements, matrixDepth);
+  }
+
   AttentionOp op;
   IRRewriter &rewriter;
   Location loc;
@@ -203,14 +226,14 @@ private:
   Value parts; // of the keys, in a decode
 };
 
-AttentionTiler::Tile AttentionTiler::makeTile(int64_t size, bool transposed) {
+AttentionTiler::Tile AttentionTiler::makeTile(int64_t size, Layout layout) {
   Tile tile;
   tile.size = size;
-  tile.transposed = transposed;
+  tile.layout = layout;
   Index ix{rewriter, loc};
   Value narrow = ix.cst(config.getNarrowQueryTile());
-  tile.taken = transposed ? ix.both(fewRows, ix.less(narrow, rows))
-                          : ix.atMost(rows, narrow);
+  tile.taken = layout == Layout::Rows ? ix.atMost(rows, narrow)
+                                      : ix.both(fewRows, ix.less(narrow, rows));
   // As many heads as leave two items for each worker: the more, the longer the
   // runs of memory that are read in order. Where the mask empties different
   // tiles for different heads, each walks on its own.
@@ -224,15 +247,22 @@ AttentionTiler::Tile AttentionTiler::makeTile(int64_t size, bool transposed) {
   tile.lse = op.hasLse() ? scratch({size}, compute) : Value();
   tile.sinks = op.getSinks() ? scratch({size}, compute) : Value();
   // The queries of all heads of an item.
-  auto perHead = [&](ArrayRef<int64_t> shape) {
+  auto perHead = [&](ArrayRef<int64_t> shape, Type element) {
     return allocateTiles(rewriter, loc, ix.mul(workers, tile.itemHeads), shape,
-                         compute);
+                         element);
   };
-  if (transposed) {
+  switch (layout) {
+  case Layout::Rows:
+    tile.rows = perHead({size, width}, compute);
+    break;
+  case Layout::Lanes:
     tile.gathered = scratch({size, width}, compute);
-    tile.rows = perHead({width, size});
-  } else {
-    tile.rows = perHead({size, width});
+    tile.rows = perHead({width, size}, compute);
+    break;
+  case Layout::Matrix:
+    tile.gathered = scratch({size, padded(width)}, rewriter.getBF16Type());
+    tile.rows = perHead({padded(width) / 2, size, 2}, rewriter.getBF16Type());
+    break;
   }
   return tile;
 }
@@ -241,7 +271,7 @@ AttentionTiler::KeyTile AttentionTiler::makeKeyTile(const Tile &tile,
                                                     Value positions) {
   auto buffer = [&](const RowSource &source, int64_t bufferWidth) {
     auto stored = cast<MemRefType>(source.getSource().getType());
-    bool converted = tile.transposed || source.hasChain();
+    bool converted = tile.layout == Layout::Lanes || source.hasChain();
     return scratch({config.getKvTile(), bufferWidth},
                    converted ? compute : stored.getElementType());
   };
@@ -298,15 +328,24 @@ void AttentionTiler::emitQuery(OpBuilder &b, const Tile &tile,
                                const Place &place) {
   Index ix{b, loc};
   Value count = ix.min(ix.cst(tile.size), ix.sub(rows, place.row0));
-  Value gathered = tile.transposed ? tile.gathered : tile.rows;
+  Value gathered = tile.layout == Layout::Rows ? tile.rows : tile.gathered;
   query.emitTile(b, loc, place.b, place.g, place.row0, count, group,
-                 rowsMap(maps[0], true), queries, tile.positions, gathered);
-  if (tile.transposed)
+                 rowsMap(maps[0], true), queries, tile.positions,
+                 firstColumns(b, gathered, width));
+  if (tile.layout == Layout::Lanes)
     linalg::TransposeOp::create(b, loc, gathered, tile.rows,
                                 ArrayRef<int64_t>{1, 0});
+  if (tile.layout == Layout::Matrix) {
+    zeroBehind(b, gathered, 1, width);
+    Value pairs = memref::ExpandShapeOp::create(
+        b, loc, ArrayRef<int64_t>{tile.size, padded(width) / 2, 2}, gathered,
+        ArrayRef<ReassociationIndices>{{0}, {1, 2}});
+    linalg::TransposeOp::create(b, loc, pairs, tile.rows,
+                                ArrayRef<int64_t>{1, 0, 2});
+  }
 }
 
-/// Visits the KV tiles of [firstKey, endKey) that the mask does not empty, as
+/// Visits the KV tiles of [firstKey, endKey) that the mask does not empty, in
 /// runs of one class. firstKey is a multiple of the KV tile.
 void AttentionTiler::emitKvLoop(OpBuilder &b, const Place &place,
                                 int64_t tileRows, Value firstKey, Value endKey,
@@ -315,15 +354,8 @@ void AttentionTiler::emitKvLoop(OpBuilder &b, const Place &place,
   Value one = ix.cst(1);
   Value lo = ix.div(firstKey, ix.cst(config.getKvTile()));
   Value hi = ix.ceilDiv(endKey, config.getKvTile());
-  auto loop = [&](OpBuilder &b, Value from, Value to, bool masked) {
-    scf::ForOp::create(b, loc, from, to, one, ValueRange(),
-                       [&](OpBuilder &inner, Location, Value tile, ValueRange) {
-                         body(inner, tile, masked);
-                         scf::YieldOp::create(inner, loc);
-                       });
-  };
   if (op.getMask().empty()) {
-    loop(b, lo, hi, /*masked=*/false);
+    body(b, lo, hi, /*masked=*/false);
     return;
   }
 
@@ -393,12 +425,12 @@ void AttentionTiler::emitKvLoop(OpBuilder &b, const Place &place,
         };
         scf::IfOp::create(after, loc, isClass(after, TileClass::Full),
                           [&](OpBuilder &full, Location) {
-                            loop(full, start, end, /*masked=*/false);
+                            body(full, start, end, /*masked=*/false);
                             scf::YieldOp::create(full, loc);
                           });
         scf::IfOp::create(after, loc, isClass(after, TileClass::Partial),
                           [&](OpBuilder &partial, Location) {
-                            loop(partial, start, end, /*masked=*/true);
+                            body(partial, start, end, /*masked=*/true);
                             scf::YieldOp::create(partial, loc);
                           });
         scf::YieldOp::create(after, loc, end);
@@ -411,13 +443,19 @@ void AttentionTiler::emitPartial(OpBuilder &b, const Tile &tile,
   AffineExpr m, n, d, e;
   MLIRContext *ctx = b.getContext();
   bindDims(ctx, m, n, d, e);
-  auto rowsBy = [&](AffineExpr column) {
-    return tile.transposed ? AffineMap::get(4, 0, {column, m}, ctx)
-                           : AffineMap::get(4, 0, {m, column}, ctx);
-  };
-  ArrayAttr layout =
-      b.getAffineMapArrayAttr({rowsBy(d), AffineMap::get(4, 0, {n, d}, ctx),
-                               AffineMap::get(4, 0, {n, e}, ctx), rowsBy(e)});
+  SmallVector<AffineExpr> q = {d, m}, values = {n, e}, acc = {e, m};
+  if (tile.layout == Layout::Rows) {
+    std::swap(q[0], q[1]);
+    std::swap(acc[0], acc[1]);
+  }
+  if (tile.layout == Layout::Matrix) {
+    int64_t kvTile = config.getKvTile();
+    q = {d.floorDiv(2), m, d % 2};
+    values = {n.floorDiv(kvTile), e, n % kvTile};
+  }
+  ArrayAttr layout = b.getAffineMapArrayAttr(
+      {AffineMap::get(4, 0, q, ctx), AffineMap::get(4, 0, {n, d}, ctx),
+       AffineMap::get(4, 0, values, ctx), AffineMap::get(4, 0, acc, ctx)});
   auto partial = PartialOp::create(
       b, loc, TypeRange(), tile.rows, k, v,
       ValueRange{place.b, place.g, place.row0, j0},
@@ -454,8 +492,11 @@ void AttentionTiler::emitFinish(OpBuilder &b, const Tile &tile,
   SmallVector<Value> outputs = {tile.out};
   if (tile.lse)
     outputs.push_back(tile.lse);
-  FinalizeOp::create(b, loc, TypeRange(), tile.acc, tile.max, tile.sum,
-                     tile.sinks, outputs, stateLayout(tile));
+  Value acc = tile.acc;
+  if (tile.layout == Layout::Matrix)
+    acc = rowsOf(b, acc, b.getIndexAttr(0), b.getIndexAttr(valueWidth));
+  FinalizeOp::create(b, loc, TypeRange(), acc, tile.max, tile.sum, tile.sinks,
+                     outputs, stateLayout(tile));
   ScatterRowsOp::create(b, loc, TypeRange(), tile.out, place.b, place.g,
                         place.row0, count, op.getOutput(),
                         b.getI64IntegerAttr(group),
@@ -476,14 +517,104 @@ void AttentionTiler::emitFinish(OpBuilder &b, const Tile &tile,
   });
 }
 
-/// Rows [from, from + count) of a [rows][width] buffer.
+/// [from, from + count) of a buffer's first dimension.
 Value AttentionTiler::rowsOf(OpBuilder &b, Value buffer, OpFoldResult from,
                              OpFoldResult count) {
   auto type = cast<MemRefType>(buffer.getType());
-  SmallVector<OpFoldResult> offsets = {from, b.getIndexAttr(0)},
-                            sizes = {count, b.getIndexAttr(type.getDimSize(1))},
-                            strides(2, b.getIndexAttr(1));
+  SmallVector<OpFoldResult> offsets(type.getRank(), b.getIndexAttr(0)),
+      sizes = {count}, strides(type.getRank(), b.getIndexAttr(1));
+  offsets[0] = from;
+  for (int64_t size : type.getShape().drop_front())
+    sizes.push_back(b.getIndexAttr(size));
   return memref::SubViewOp::create(b, loc, buffer, offsets, sizes, strides);
+}
+
+/// The first `count` columns of a buffer.
+Value AttentionTiler::firstColumns(OpBuilder &b, Value buffer, int64_t count) {
+  auto type = cast<MemRefType>(buffer.getType());
+  if (type.getDimSize(1) == count)
+    return buffer;
+  SmallVector<OpFoldResult> offsets(2, b.getIndexAttr(0)),
+      sizes = memref::getMixedSizes(b, loc, buffer),
+      strides(2, b.getIndexAttr(1));
+  sizes[1] = b.getIndexAttr(count);
+  return memref::SubViewOp::create(b, loc, buffer, offsets, sizes, strides);
+}
+
+/// Zeros at [from, extent) of a dimension of a buffer, if there are any.
+void AttentionTiler::zeroBehind(OpBuilder &b, Value buffer, unsigned dim,
+                                int64_t from) {
+  auto type = cast<MemRefType>(buffer.getType());
+  if (type.getDimSize(dim) == from)
+    return;
+  SmallVector<OpFoldResult> offsets(2, b.getIndexAttr(0)), sizes,
+      strides(2, b.getIndexAttr(1));
+  for (int64_t size : type.getShape())
+    sizes.push_back(b.getIndexAttr(size));
+  offsets[dim] = b.getIndexAttr(from);
+  sizes[dim] = b.getIndexAttr(type.getDimSize(dim) - from);
+  Value rest =
+      memref::SubViewOp::create(b, loc, buffer, offsets, sizes, strides);
+  Value zero = arith::ConstantOp::create(
+      b, loc, b.getFloatAttr(type.getElementType(), 0.0));
+  linalg::FillOp::create(b, loc, zero, rest);
+}
+
+/// K and V of `heads` kv heads, of `chunks` KV tiles each.
+AttentionTiler::PackedKeys
+AttentionTiler::allocatePacked(Value heads, Value chunks, Layout layout) {
+  Index ix{rewriter, loc};
+  int64_t kvTile = config.getKvTile();
+  auto allocate = [&](Value extent, ArrayRef<int64_t> shape, Type element) {
+    SmallVector<int64_t> full(2, ShapedType::kDynamic);
+    llvm::append_range(full, shape);
+    return memref::AllocOp::create(
+               rewriter, loc, MemRefType::get(full, element),
+               ValueRange{heads, extent}, rewriter.getI64IntegerAttr(64))
+        .getResult();
+  };
+  Value keyRows = ix.mul(chunks, ix.cst(kvTile));
+  if (layout != Layout::Matrix)
+    return {allocate(keyRows, {width}, compute),
+            allocate(keyRows, {valueWidth}, compute), Value()};
+  Type stored = rewriter.getBF16Type();
+  return {allocate(keyRows, {padded(width)}, stored),
+          allocate(chunks, {padded(valueWidth), kvTile}, stored),
+          scratch({kvTile, valueWidth}, stored)};
+}
+
+/// Packs KV tile `chunk` of the place's kv head, the round's number `head`.
+/// Rows behind the last key become zeros.
+void AttentionTiler::emitPack(OpBuilder &b, const PackedKeys &packed,
+                              Value head, const Place &place, Value chunk,
+                              Value worker, Value positions) {
+  Index ix{b, loc};
+  int64_t kvTile = config.getKvTile();
+  Value j0 = ix.mul(chunk, ix.cst(kvTile));
+  Value count =
+      ix.max(ix.cst(0), ix.min(ix.cst(kvTile), ix.sub(place.keys, j0)));
+  auto gather = [&](const RowSource &source, AffineMap map, Value tile) {
+    source.emitTile(b, loc, place.b, place.g, j0, count, 1, rowsMap(map, false),
+                    keys, positions, tile);
+  };
+  auto rowsAt = [&](Value buffer) {
+    return rowsOf(b, slot(b, buffer, head), j0, b.getIndexAttr(kvTile));
+  };
+  Value keyRows = rowsAt(packed.key);
+  gather(key, maps[1], firstColumns(b, keyRows, width));
+  if (!packed.stagedValue) {
+    gather(value, maps[2], rowsAt(packed.value));
+    return;
+  }
+  zeroBehind(b, keyRows, 1, width);
+  Value staged = slot(b, packed.stagedValue, worker);
+  gather(value, maps[2], staged);
+  Value block = slot(b, slot(b, packed.value, head), chunk);
+  linalg::TransposeOp::create(
+      b, loc, staged,
+      rowsOf(b, block, b.getIndexAttr(0), b.getIndexAttr(valueWidth)),
+      ArrayRef<int64_t>{1, 0});
+  zeroBehind(b, block, 0, valueWidth);
 }
 
 /// Rounds of as many kv heads as there are workers, or as fit into a cache when
@@ -495,21 +626,14 @@ void AttentionTiler::emitManyRows(OpBuilder &b, const Tile &buffers,
   int64_t kvTile = config.getKvTile();
   Value heads = ix.select(fewRows, ix.cst(0), headCount);
   Value chunks = ix.ceilDiv(keys, kvTile);
-  int64_t tileBytes =
-      kvTile * (width + valueWidth) * compute.getIntOrFloatBitWidth() / 8;
+  int64_t bits =
+      buffers.layout == Layout::Matrix ? 16 : compute.getIntOrFloatBitWidth();
+  int64_t tileBytes = kvTile * (width + valueWidth) * bits / 8;
   Value cached =
       ix.div(ix.cst(cachedBytes / tileBytes), ix.max(chunks, ix.cst(1)));
   Value roundHeads = ix.min(heads, ix.max(workers, cached));
   Value tiles = ix.ceilDiv(rows, buffers.size);
-  auto packed = [&](int64_t packedWidth) -> Value {
-    return memref::AllocOp::create(
-        b, loc,
-        MemRefType::get(
-            {ShapedType::kDynamic, ShapedType::kDynamic, packedWidth}, compute),
-        ValueRange{roundHeads, ix.mul(chunks, ix.cst(kvTile))},
-        b.getI64IntegerAttr(64));
-  };
-  Value packedKeys = packed(width), packedValues = packed(valueWidth);
+  PackedKeys packed = allocatePacked(roundHeads, chunks, buffers.layout);
   Value accs = scratch(stateShape(buffers), compute),
         maxs = scratch({buffers.size}, compute),
         sums = scratch({buffers.size}, compute);
@@ -527,20 +651,10 @@ void AttentionTiler::emitManyRows(OpBuilder &b, const Tile &buffers,
     OpBuilder body = OpBuilder::atBlockBegin(&pack.getBody().front());
     Index at{body, loc};
     Value head = at.div(pack.getItem(), chunks);
-    Value j0 = at.mul(at.rem(pack.getItem(), chunks), at.cst(kvTile));
     Place place;
     splitHead(body, at.add(first, head), place);
-    Value count =
-        at.max(at.cst(0), at.min(at.cst(kvTile), at.sub(place.keys, j0)));
-    Value positions = slot(body, packPositions, pack.getWorker());
-    auto packInto = [&](const RowSource &source, AffineMap map, Value buffer) {
-      source.emitTile(body, loc, place.b, place.g, j0, count, 1,
-                      rowsMap(map, false), keys, positions,
-                      rowsOf(body, slot(body, buffer, head), j0,
-                             body.getIndexAttr(kvTile)));
-    };
-    packInto(key, maps[1], packedKeys);
-    packInto(value, maps[2], packedValues);
+    emitPack(body, packed, head, place, at.rem(pack.getItem(), chunks),
+             pack.getWorker(), slot(body, packPositions, pack.getWorker()));
   }
 
   auto attend =
@@ -565,16 +679,22 @@ void AttentionTiler::emitManyRows(OpBuilder &b, const Tile &buffers,
     *part = slot(body, all, worker);
   emitQuery(body, tile, place);
   emitStart(body, tile);
-  Value headKeys = slot(body, packedKeys, head);
-  Value headValues = slot(body, packedValues, head);
+  Value headKeys = slot(body, packed.key, head);
+  Value headValues = slot(body, packed.value, head);
   emitKvLoop(body, place, tile.size, at.cst(0), place.keys,
-             [&](OpBuilder &inner, Value kvIndex, bool masked) {
+             [&](OpBuilder &inner, Value from, Value to, bool masked) {
                Index k{inner, loc};
-               Value j0 = k.mul(kvIndex, k.cst(kvTile));
-               Value count = k.min(k.cst(kvTile), k.sub(place.keys, j0));
-               emitPartial(inner, tile, place,
-                           rowsOf(inner, headKeys, j0, count),
-                           rowsOf(inner, headValues, j0, count), j0, masked);
+               Value j0 = k.mul(from, k.cst(kvTile));
+               Value end = k.min(k.mul(to, k.cst(kvTile)), place.keys);
+               Value count = k.sub(end, j0);
+               Value keyRows = firstColumns(
+                   inner, rowsOf(inner, headKeys, j0, count), width);
+               // V of matrix units comes in blocks.
+               Value valueRows =
+                   tile.layout == Layout::Matrix
+                       ? rowsOf(inner, headValues, from, k.sub(to, from))
+                       : rowsOf(inner, headValues, j0, count);
+               emitPartial(inner, tile, place, keyRows, valueRows, j0, masked);
              });
   emitFinish(body, tile, place);
 }
@@ -704,21 +824,25 @@ void AttentionTiler::emitFewRows(OpBuilder &b, const Tile &buffers,
     Value positions = slot(body, keyTile.positions, worker);
     Value keyBuffer = slot(body, keyTile.key, worker),
           valueBuffer = slot(body, keyTile.value, worker);
+    auto visitTile = [&](OpBuilder &inner, Value kvIndex, bool masked) {
+      Index k{inner, loc};
+      Value j0 = k.mul(kvIndex, k.cst(kvTile));
+      Value count = k.min(k.cst(kvTile), k.sub(endKey, j0));
+      forEachHead(inner, [&](OpBuilder &in, const Tile &tile,
+                             const Place &place) {
+        Value keyRows = emitKeyTile(in, key, rowsMap(maps[1], false), place, j0,
+                                    count, keyBuffer, positions);
+        Value valueRows = emitKeyTile(in, value, rowsMap(maps[2], false), place,
+                                      j0, count, valueBuffer, positions);
+        emitPartial(in, tile, place, keyRows, valueRows, j0, masked);
+      });
+    };
     emitKvLoop(body, first, buffers.size, firstKey, endKey,
-               [&](OpBuilder &inner, Value kvIndex, bool masked) {
-                 Index k{inner, loc};
-                 Value j0 = k.mul(kvIndex, k.cst(kvTile));
-                 Value count = k.min(k.cst(kvTile), k.sub(endKey, j0));
-                 forEachHead(inner, [&](OpBuilder &in, const Tile &tile,
-                                        const Place &place) {
-                   Value keyRows =
-                       emitKeyTile(in, key, rowsMap(maps[1], false), place, j0,
-                                   count, keyBuffer, positions);
-                   Value valueRows =
-                       emitKeyTile(in, value, rowsMap(maps[2], false), place,
-                                   j0, count, valueBuffer, positions);
-                   emitPartial(in, tile, place, keyRows, valueRows, j0, masked);
-                 });
+               [&](OpBuilder &run, Value from, Value to, bool masked) {
+                 auto loop = scf::ForOp::create(run, loc, from, to,
+                                                Index{run, loc}.cst(1));
+                 OpBuilder inner = OpBuilder::atBlockBegin(loop.getBody());
+                 visitTile(inner, loop.getInductionVar(), masked);
                });
     auto alone = scf::IfOp::create(body, loc, single, /*withElseRegion=*/false);
     OpBuilder finish = alone.getThenBodyBuilder();
@@ -761,15 +885,16 @@ Value AttentionTiler::movingTime(OpBuilder &b, Value elements) {
 }
 
 SmallVector<int64_t> AttentionTiler::stateShape(const Tile &tile) {
-  if (tile.transposed)
-    return {valueWidth, tile.size};
-  return {tile.size, valueWidth};
+  if (tile.layout == Layout::Rows)
+    return {tile.size, valueWidth};
+  return {tile.layout == Layout::Matrix ? padded(valueWidth) : valueWidth,
+          tile.size};
 }
 
 /// The layout of acc over (m, e).
 AffineMapAttr AttentionTiler::stateLayout(const Tile &tile) {
   SmallVector<unsigned> order = {0, 1};
-  if (tile.transposed)
+  if (tile.layout != Layout::Rows)
     std::swap(order[0], order[1]);
   return AffineMapAttr::get(
       AffineMap::getPermutationMap(order, op.getContext()));
@@ -782,6 +907,13 @@ LogicalResult AttentionTiler::run() {
     return op.emitOpError("is itself a tile; tile the whole attention");
   if (!isa<MemRefType>(op.getQuery().getType()))
     return op.emitOpError("works on tensors; bufferize first");
+  if (config.getMatrixRows())
+    for (const RowSource *source : {&query, &key, &value}) {
+      auto type = cast<MemRefType>(source->getSource().getType());
+      if (source->hasChain() || !type.getElementType().isBF16())
+        return op.emitOpError("has matrix_rows in its #attn.config, but q, k "
+                              "and v are not bf16 as stored");
+    }
   rewriter.setInsertionPoint(op);
   Index ix{rewriter, loc};
   // Temporaries of row operations vanish; extents come from what is read.
@@ -797,10 +929,12 @@ LogicalResult AttentionTiler::run() {
 
   parts = ix.max(ix.cst(1), ix.ceilDiv(keys, config.getKvSplit()));
   Value positions = scratch({config.getKvTile()}, rewriter.getI64Type());
-  Tile narrowTile = makeTile(config.getNarrowQueryTile(), /*transposed=*/false);
+  Tile narrowTile = makeTile(config.getNarrowQueryTile(), Layout::Rows);
   emitFewRows(rewriter, narrowTile, makeKeyTile(narrowTile, positions));
-  Tile wideTile = makeTile(config.getQueryTile(), /*transposed=*/true);
+  Tile wideTile = makeTile(config.getQueryTile(), Layout::Lanes);
   emitFewRows(rewriter, wideTile, makeKeyTile(wideTile, positions));
+  if (int64_t matrixRows = config.getMatrixRows())
+    wideTile = makeTile(matrixRows, Layout::Matrix);
   emitManyRows(rewriter, wideTile, positions);
   rewriter.eraseOp(op);
   RowSource::eraseChains({query, key, value}, rewriter);

@@ -20,9 +20,11 @@ transposeInRegisters(mlir::OpBuilder &b, mlir::Location loc,
 
 /// dest[c][r] = source[r][c] for memrefs of floats of static shapes [R][C] and
 /// [C][R], converted to dest's type; they must not overlap. Blocks have
-/// `vectorBits` per vector of source's type.
+/// `vectorBits` per vector of source's type. With `run`, an entry of the
+/// matrices is that many floats side by side, of one type in both.
 void emitTranspose(mlir::OpBuilder &builder, mlir::Location loc,
-                   mlir::Value source, mlir::Value dest, int64_t vectorBits);
+                   mlir::Value source, mlir::Value dest, int64_t vectorBits,
+                   int64_t run = 1);
 
 } // namespace fovea::cpu
 

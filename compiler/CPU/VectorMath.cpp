@@ -10,6 +10,7 @@
 #include "compiler/CPU/VectorMath.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/IR/TypeUtilities.h"
 
@@ -36,6 +37,10 @@ struct Format {
 constexpr double exp2F32[] = {1.0,           0.693147206,   0.240226469,
                               0.0555032878,  0.00961848888, 0.00133999311,
                               0.000153458327};
+/// On [0, 1], 1 at 0.
+constexpr double exp2F32FromZero[] = {
+    1.0,           0.693147044443, 0.240229305552,   0.0554852806202,
+    0.00967545156, 0.00124678464,  0.000216129149696};
 constexpr double exp2F64[] = {
     0.999999999999999997,    0.69314718055994533,      0.240226506959101562,
     0.0555041086648199208,   0.00961812910758833759,   0.00133335581467901191,
@@ -178,6 +183,28 @@ Value FloatBuilder::expNonPositive(Value x) {
   Value scale =
       arith::ShLIOp::create(b, loc, bits, intConstant(format.mantissaBits));
   return mul(polynomial(rest, format.exp2), fromBits(scale));
+}
+
+Value FloatBuilder::exp2ByScale(Value x) {
+  auto intrinsic = [&](StringRef name, ValueRange operands) -> Value {
+    return LLVM::CallIntrinsicOp::create(b, loc, type, b.getStringAttr(name),
+                                         operands)
+        .getResult(0);
+  };
+  auto integer = [&](int64_t value, int64_t bits) -> Value {
+    return arith::ConstantOp::create(
+        b, loc, b.getIntegerAttr(b.getIntegerType(bits), value));
+  };
+  // No lane is masked; rounding as MXCSR says.
+  Value all = integer(-1, 16), current = integer(4, 32);
+  // x - floor(x), 0 for infinities. The scale's exponent is floor(x) again.
+  constexpr int64_t fromFloor = 9;
+  Value fraction =
+      intrinsic("llvm.x86.avx512.mask.reduce.ps.512",
+                {x, integer(fromFloor, 32), constant(0.0), all, current});
+  return intrinsic(
+      "llvm.x86.avx512.mask.scalef.ps.512",
+      {polynomial(fraction, exp2F32FromZero), x, constant(0.0), all, current});
 }
 
 Value FloatBuilder::scaleByPowerOfTwo(Value p, Value n) {

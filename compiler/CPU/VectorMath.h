@@ -53,6 +53,11 @@ public:
   /// normal number may become 0, since kernels run with flush-to-zero anyway.
   mlir::Value expNonPositive(mlir::Value x);
 
+  /// 2^x on vectors of 16 f32 for AVX-512 (vreduceps and vscalefps), for every
+  /// x; kernels flush what is below the normal numbers. 2^x of an integer is
+  /// exact.
+  mlir::Value exp2ByScale(mlir::Value x);
+
   mlir::Value exp2(mlir::Value x);
   mlir::Value exp(mlir::Value x);
   mlir::Value log(mlir::Value x);

@@ -34,11 +34,16 @@ using namespace fovea;
 static constexpr uint64_t v3Features =
     FOVEA_CPU_AVX2 | FOVEA_CPU_FMA | FOVEA_CPU_F16C;
 
+static constexpr uint64_t v4Features = v3Features | FOVEA_CPU_AVX512F |
+                                       FOVEA_CPU_AVX512BW | FOVEA_CPU_AVX512DQ |
+                                       FOVEA_CPU_AVX512VL;
+
 static const Target targets[] = {
-    {"avx512", "avx512", "x86-64-v4", "-prefer-256-bit", 512, 32,
-     v3Features | FOVEA_CPU_AVX512F | FOVEA_CPU_AVX512BW | FOVEA_CPU_AVX512DQ |
-         FOVEA_CPU_AVX512VL},
-    {"x86-64-v3", "x86_64_v3", "x86-64-v3", "", 256, 16, v3Features},
+    {"amx", "amx", "x86-64-v4", "-prefer-256-bit", 512, 32, 32,
+     v4Features | FOVEA_CPU_AMX_TILE | FOVEA_CPU_AMX_BF16},
+    {"avx512", "avx512", "x86-64-v4", "-prefer-256-bit", 512, 32, 0,
+     v4Features},
+    {"x86-64-v3", "x86_64_v3", "x86-64-v3", "", 256, 16, 0, v3Features},
 };
 
 ArrayRef<Target> fovea::getTargets() { return targets; }
@@ -69,13 +74,33 @@ static void addCleanup(OpPassManager &manager) {
   manager.addPass(createCSEPass());
 }
 
-/// Afterwards: attn, linalg, arith, memref. Every attention has its
-/// configuration.
-static void addBufferize(OpPassManager &manager, const Target &target) {
+static void addSelectConfig(OpPassManager &manager, const Target &target) {
   SelectConfigOptions config;
   config.vectorBits = target.vectorBits;
   config.registers = target.registers;
+  config.matrixRows = target.matrixRows;
   manager.addNestedPass<func::FuncOp>(createSelectConfig(config));
+}
+
+bool fovea::usesMatrixUnits(ModuleOp module, const Target &target) {
+  if (target.matrixRows == 0)
+    return false;
+  OwningOpRef<ModuleOp> copy = module.clone();
+  PassManager manager(module.getContext());
+  addSelectConfig(manager, target);
+  if (failed(manager.run(*copy)))
+    return false;
+  auto uses = [](attn::AttentionOp op) {
+    return op.getConfigAttr().getMatrixRows() != 0 ? WalkResult::interrupt()
+                                                   : WalkResult::advance();
+  };
+  return copy->walk(uses).wasInterrupted();
+}
+
+/// Afterwards: attn, linalg, arith, memref. Every attention has its
+/// configuration.
+static void addBufferize(OpPassManager &manager, const Target &target) {
+  addSelectConfig(manager, target);
   addCleanup(manager);
   bufferization::OneShotBufferizePassOptions bufferize;
   bufferize.bufferizeFunctionBoundaries = true;
@@ -110,6 +135,7 @@ static void addVector(OpPassManager &manager, const Target &target) {
   manager.addNestedPass<func::FuncOp>(createConvertLinalgToLoopsPass());
   manager.addNestedPass<func::FuncOp>(createLowerMerge());
   manager.addPass(createLowerPartial());
+  manager.addNestedPass<func::FuncOp>(createInterleave());
   manager.addPass(func::createDuplicateFunctionEliminationPass());
   addCleanup(manager);
 }
@@ -117,6 +143,7 @@ static void addVector(OpPassManager &manager, const Target &target) {
 /// Afterwards: the LLVM dialect.
 static void addLLVM(OpPassManager &manager, const Target &target) {
   manager.addPass(createPlanWorkspace());
+  manager.addNestedPass<func::FuncOp>(createStreamTiles());
   manager.addNestedPass<func::FuncOp>(createLoopInvariantCodeMotionPass());
   manager.addPass(createOutlineParallel());
   manager.addPass(createEmitEntry(EmitEntryOptions{target.suffix.str()}));

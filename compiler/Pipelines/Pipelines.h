@@ -8,6 +8,7 @@
 #ifndef FOVEA_COMPILER_PIPELINES_PIPELINES_H
 #define FOVEA_COMPILER_PIPELINES_PIPELINES_H
 
+#include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/DialectRegistry.h"
 #include "mlir/Pass/PassManager.h"
 #include "llvm/ADT/ArrayRef.h"
@@ -27,6 +28,7 @@ struct Target {
       features;             ///< LLVM's feature string, beside the processor's
   int64_t vectorBits;       ///< bits of a vector register
   int64_t registers;        ///< vector registers
+  int64_t matrixRows;       ///< query rows of a tile for matrix units; 0: none
   uint64_t runtimeFeatures; ///< FOVEA_CPU_* bits that the machine must have
 };
 
@@ -51,6 +53,10 @@ std::optional<Phase> parsePhase(llvm::StringRef name);
 /// Adds the passes that lead from `from` to `to` for `target`.
 void buildPipeline(mlir::OpPassManager &manager, Phase from, Phase to,
                    const Target &target);
+
+/// Whether the code of `module`, which is at the attn or the bufferized phase,
+/// uses matrix units on `target`: if it does not, another target has the same.
+bool usesMatrixUnits(mlir::ModuleOp module, const Target &target);
 
 /// Everything a kernel module may hold at any phase: dialects, the interfaces
 /// and the translations that the pipelines rely on.

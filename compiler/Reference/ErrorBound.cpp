@@ -18,10 +18,11 @@ static constexpr double scoreFactor = 2;
 /// The multiple of log2 n + 4.
 static constexpr double sumFactor = 2;
 
-ErrorBound::ErrorBound(Type element, int64_t keys)
+ErrorBound::ErrorBound(Type element, int64_t keys, bool matrixUnits)
     : computeU(element.isF64() ? 0x1p-53 : 0x1p-24),
       rounds(std::log2(static_cast<double>(std::max<int64_t>(keys, 1))) + 4) {
   u = element.isBF16() ? 0x1p-8 : element.isF16() ? 0x1p-11 : computeU;
+  weightU = matrixUnits ? u : 0;
   // Kernels flush what is below normal numbers; all numbers of f16 are above,
   // and a subnormal one is rounded by half the smallest of them.
   least = element.isF64() ? 0x1p-1020 : element.isF16() ? 0x1.1p-25 : 0x1p-124;
@@ -32,7 +33,7 @@ double ErrorBound::ofOutput(double o, double absoluteSum,
   // No weight times a value: nothing to round.
   if (absoluteSum == 0)
     return 0;
-  return u * std::abs(o) +
+  return u * std::abs(o) + weightU * absoluteSum +
          computeU *
              (sumFactor * rounds * absoluteSum + scoreFactor * scoreSum) +
          least;
@@ -56,7 +57,9 @@ double ErrorBound::ofDynamicAngle(mlir::Type element, double position) {
 
 std::string ErrorBound::describe() const {
   auto power = [](double x) { return "2^" + std::to_string(std::ilogb(x)); };
-  return "each element of o within " + power(u) + " |o| + " +
+  std::string weights =
+      weightU == 0 ? "" : power(weightU) + " sum_j p_j |v_j| + ";
+  return "each element of o within " + power(u) + " |o| + " + weights +
          power(sumFactor * computeU) + " (log2 n + 4) sum_j p_j |v_j| + " +
          power(scoreFactor * computeU) +
          " sum_j p_j r_j |v_j - o| of the exact o, for n keys attended to and "
@@ -64,12 +67,13 @@ std::string ErrorBound::describe() const {
 }
 
 Judgement fovea::reference::judge(const Interpretation &interpretation,
-                                  unsigned number, const Tensor &got) {
+                                  unsigned number, const Tensor &got,
+                                  bool matrixUnits) {
   const auto &want = std::get<Tensor>(interpretation.results[number]);
   const std::optional<Tensor> &absolute = interpretation.absoluteSums[number],
                               &score = interpretation.scoreSums[number],
                               &appended = interpretation.appended[number];
-  ErrorBound bound(want.elementType, interpretation.keys);
+  ErrorBound bound(want.elementType, interpretation.keys, matrixUnits);
   auto boundOf = [&](int64_t i) {
     if (appended)
       return appended->data[i] < 0

@@ -5,7 +5,7 @@
 // How far a kernel's results may be from the reference's: the bounds of
 // docs/semantics.md ("Error bounds"), for everyone who compares the two. They
 // are made of what the reference counts beside its results (Interpretation)
-// and are no property of a target.
+// and are no property of a target, except for what matrix units round.
 //
 // Derivation. u is half the distance from 1 to the next number of the compute
 // type, and each operation x of a kernel is off by at most u |x|.
@@ -42,6 +42,11 @@
 // the factors that rescale the accumulator, and the division at the end.
 //
 // The last rounding, to T, is u_T |o|.
+//
+// Matrix units. They take weights rounded to T, each off by at most u_T p_j;
+// the sum that o is divided by is that of the weights before. So o is off by at
+// most u_T w more. This holds as it stands, however the roundings fall: weights
+// may all be equal. Chains within a tile are shorter than those above.
 
 #ifndef FOVEA_COMPILER_REFERENCE_ERRORBOUND_H
 #define FOVEA_COMPILER_REFERENCE_ERRORBOUND_H
@@ -53,8 +58,9 @@ namespace fovea::reference {
 /// The bounds of the errors of results.
 class ErrorBound {
 public:
-  /// For results of `element`, f64, f32, f16 or bf16, over at most `keys` keys.
-  ErrorBound(mlir::Type element, int64_t keys);
+  /// For results of `element`, f64, f32, f16 or bf16, over at most `keys` keys,
+  /// of code for matrix units or not.
+  ErrorBound(mlir::Type element, int64_t keys, bool matrixUnits = false);
 
   /// The bound of O, as a sentence.
   std::string describe() const;
@@ -74,6 +80,7 @@ public:
 
 private:
   double u, computeU; ///< of the element and of the compute type
+  double weightU;     ///< of the weights, beside computeU
   double least;       ///< what underflow can do
   double rounds;      ///< log2 n + 4
 };
@@ -92,7 +99,7 @@ struct Judgement {
 /// but the LSE of a row without keys is -inf (rule M2). The interpretation must
 /// have its error sums.
 Judgement judge(const Interpretation &interpretation, unsigned number,
-                const Tensor &got);
+                const Tensor &got, bool matrixUnits = false);
 
 } // namespace fovea::reference
 

@@ -16,6 +16,8 @@ def SelectConfig : Pass<"attn-select-config"> {
   let options = [
     Option<"vectorBits", "vector-bits", "int64_t", "256", "bits of a vector register">,
     Option<"registers", "registers", "int64_t", "16", "vector registers">,
+    Option<"matrixRows", "matrix-rows", "int64_t", "0",
+           "query rows of a tile for matrix units; 0: there are none">,
     Option<"explain", "explain", "bool", "false", "emit a remark for every choice">];
   let dependentDialects = ["::fovea::attn::AttnDialect"];
 }

@@ -3,12 +3,15 @@
 // Apache-2.0 WITH LLVM-exception
 
 // Chooses #attn.config for every attn.attention, on tensors or memrefs, from
-// the vector width and the number of vector registers. The choice depends on
-// widths and types, never on lengths: one artifact serves them all. Attentions
-// that have a configuration keep it.
+// the vector width, the number of vector registers and the matrix units. The
+// choice depends on widths, types and the row operations in front, never on
+// lengths: one artifact serves them all. Attentions that have a configuration
+// keep it.
 
 #include "compiler/Transforms/Passes.h"
 #include "dialects/attn/IR/AttnOps.h"
+
+#include "mlir/IR/TypeUtilities.h"
 
 using namespace mlir;
 using namespace fovea;
@@ -33,7 +36,25 @@ struct SelectConfig : fovea::impl::SelectConfigBase<SelectConfig> {
         op.emitRemark() << "config " << config << ": " << vectorBits.getValue()
                         << "-bit vectors, " << registers.getValue()
                         << " registers";
+      if (StringRef reason = noMatrixUnits(op);
+          explain && matrixRows != 0 && !reason.empty())
+        op.emitRemark() << "no matrix units: " << reason;
     });
+  }
+
+  /// Why matrix units do not serve `op`; empty if they do.
+  static StringRef noMatrixUnits(AttentionOp op) {
+    for (Value operand : {op.getQuery(), op.getKey(), op.getValue()}) {
+      if (!getElementTypeOrSelf(operand.getType()).isBF16())
+        return "they multiply bf16";
+      // What rows become in f32 would be rounded once more.
+      if (operand.getDefiningOp<RopeOp>() || operand.getDefiningOp<RmsNormOp>())
+        return "q or k is computed in f32 by a norm or RoPE";
+    }
+    // A tile is straight-line code, as long as the heads are wide.
+    if (op.getQkWidth() + op.getValueWidth() > 512)
+      return "the heads are wider than 512 together";
+    return "";
   }
 
   ConfigAttr select(AttentionOp op) {
@@ -57,7 +78,8 @@ struct SelectConfig : fovea::impl::SelectConfigBase<SelectConfig> {
     int64_t narrow =
         std::min(std::max<int64_t>(group, 8 - 8 % group), queryTile);
     return ConfigAttr::get(op.getContext(), queryTile, narrow, kvTile, vector,
-                           unroll, kvSplit);
+                           unroll, kvSplit,
+                           noMatrixUnits(op).empty() ? matrixRows : 0);
   }
 };
 } // namespace

@@ -30,3 +30,22 @@ func.func @transpose(%x: memref<32x17xf32>, %y: memref<17x32xf32>) {
   linalg.transpose ins(%x : memref<32x17xf32>) outs(%y : memref<17x32xf32>) permutation = [1, 0]
   return
 }
+
+// Pairs move as words of 32 bits, 16-bit floats as integers.
+// CHECK-LABEL: func @pairs
+// CHECK: vector.load {{.*}}, vector<16xbf16>
+// CHECK: vector.bitcast {{.*}} : vector<16xbf16> to vector<8xi32>
+// CHECK-COUNT-24: vector.shuffle {{.*}} : vector<8xi32>, vector<8xi32>
+// CHECK-NOT: vector.shuffle
+// CHECK: vector.bitcast {{.*}} : vector<8xi32> to vector<16xbf16>
+// CHECK: vector.store
+// CHECK-LABEL: func @halves
+// CHECK: vector.shuffle {{.*}} : vector<16xi16>, vector<16xi16>
+func.func @pairs(%x: memref<32x16x2xbf16>, %y: memref<16x32x2xbf16>) {
+  linalg.transpose ins(%x : memref<32x16x2xbf16>) outs(%y : memref<16x32x2xbf16>) permutation = [1, 0, 2]
+  return
+}
+func.func @halves(%x: memref<32x16xbf16>, %y: memref<16x32xbf16>) {
+  linalg.transpose ins(%x : memref<32x16xbf16>) outs(%y : memref<16x32xbf16>) permutation = [1, 0]
+  return
+}

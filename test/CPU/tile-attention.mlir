@@ -54,8 +54,8 @@ func.func @unchanged(%x: f32) -> f32 {
 // CHECK:     attn.gather_rows %[[K]] {{.*}} memref<64x8xf32
 // CHECK:     attn.gather_rows %[[V]] {{.*}} memref<64x16xf32
 // CHECK:   cpu.parallel
-// CHECK:     scf.for
-// CHECK:       attn.partial
+// CHECK-NOT: scf.for
+// CHECK:     attn.partial
 // CHECK:     attn.finalize
 // CHECK:     attn.scatter_rows {{.*}} outs(%[[O]]
 // CHECK-NOT: attn.attention
@@ -178,4 +178,50 @@ func.func @tensors(%q: tensor<1x?x1x8xf32>, %o: tensor<1x?x1x8xf32>) -> tensor<1
     outs(%o : tensor<1x?x1x8xf32>)
     {config = #attn.config<query_tile = 24, narrow_query_tile = 8, kv_tile = 64, vector = 8, unroll = 4, kv_split = 1024>} -> tensor<1x?x1x8xf32>
   return %r : tensor<1x?x1x8xf32>
+}
+
+// -----
+
+// For matrix units: K as padded rows, V transposed in blocks of 64 keys, Q in
+// pairs along the depth, zeros behind the widths 40 and 20; few rows as ever.
+// CHECK-DAG: #[[$Q:.*]] = affine_map<(d0, d1, d2, d3) -> (d2 floordiv 2, d0, d2 mod 2)>
+// CHECK-DAG: #[[$K:.*]] = affine_map<(d0, d1, d2, d3) -> (d1, d2)>
+// CHECK-DAG: #[[$V:.*]] = affine_map<(d0, d1, d2, d3) -> (d1 floordiv 64, d3, d1 mod 64)>
+// CHECK-DAG: #[[$ACC:.*]] = affine_map<(d0, d1, d2, d3) -> (d3, d0)>
+// CHECK-LABEL: func @matrix
+// CHECK: cpu.parallel
+// CHECK:   attn.partial {{.*}} : memref<8x40xf32
+// CHECK: cpu.parallel
+// CHECK:   attn.partial {{.*}} : memref<40x48xf32
+// CHECK: %[[PACKED_K:.*]] = memref.alloc(%{{.*}}, %{{.*}}) {{.*}} : memref<?x?x64xbf16>
+// CHECK: %[[PACKED_V:.*]] = memref.alloc(%{{.*}}, %{{.*}}) {{.*}} : memref<?x?x32x64xbf16>
+// CHECK: cpu.parallel
+// CHECK:   attn.gather_rows {{.*}} outs(%{{.*}} : memref<64x40xbf16, strided<[64, 1]
+// CHECK:   linalg.fill {{.*}} memref<64x24xbf16, strided<[64, 1]
+// CHECK:   attn.gather_rows {{.*}} outs(%[[ROWS:.*]] : memref<64x20xbf16
+// CHECK:   linalg.transpose ins(%[[ROWS]] {{.*}} outs(%{{.*}} : memref<20x64xbf16
+// CHECK:   linalg.fill {{.*}} memref<12x64xbf16
+// CHECK: cpu.parallel
+// CHECK:   attn.gather_rows {{.*}} outs(%{{.*}} : memref<32x40xbf16
+// CHECK:   linalg.fill {{.*}} memref<32x24xbf16
+// CHECK:   linalg.transpose {{.*}} memref<32x32x2xbf16{{.*}}memref<32x32x2xbf16{{.*}}permutation = [1, 0, 2]
+// CHECK:   attn.partial {{.*}} : memref<32x32x2xbf16, {{.*}}memref<?x40xbf16, strided<[64, 1]{{.*}}memref<?x32x64xbf16
+// CHECK-SAME: memref<32x32xf32
+// CHECK-SAME: indexing_maps = [#[[$Q]], #[[$K]], #[[$V]], #[[$ACC]]]
+// CHECK:   attn.finalize {{.*}} : memref<20x32xf32
+func.func @matrix(%q: memref<?x?x4x40xbf16>, %k: memref<?x?x2x40xbf16>, %v: memref<?x?x2x20xbf16>, %o: memref<?x?x4x20xbf16>) {
+  attn.attention ins(%q, %k, %v : memref<?x?x4x40xbf16>, memref<?x?x2x40xbf16>, memref<?x?x2x20xbf16>)
+    outs(%o : memref<?x?x4x20xbf16>)
+    {config = #attn.config<query_tile = 48, narrow_query_tile = 8, kv_tile = 64, vector = 16, unroll = 8, kv_split = 1024, matrix_rows = 32>}
+  return
+}
+
+// -----
+
+func.func @matrix_of_f32(%q: memref<1x?x1x8xf32>, %k: memref<1x?x1x8xf32>, %o: memref<1x?x1x8xf32>) {
+  // expected-error@+1 {{has matrix_rows in its #attn.config, but q, k and v are not bf16 as stored}}
+  attn.attention ins(%q, %k, %k : memref<1x?x1x8xf32>, memref<1x?x1x8xf32>, memref<1x?x1x8xf32>)
+    outs(%o : memref<1x?x1x8xf32>)
+    {config = #attn.config<query_tile = 48, narrow_query_tile = 8, kv_tile = 64, vector = 16, unroll = 8, kv_split = 1024, matrix_rows = 32>}
+  return
 }

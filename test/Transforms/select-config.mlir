@@ -4,6 +4,7 @@
 
 // RUN: fovea-opt %s -attn-select-config | FileCheck %s
 // RUN: fovea-opt %s -attn-select-config="vector-bits=512 registers=32" | FileCheck %s --check-prefix=WIDE
+// RUN: fovea-opt %s -attn-select-config="vector-bits=512 registers=32 matrix-rows=32 explain" 2>&1 | FileCheck %s --check-prefix=MATRIX
 // RUN: fovea-opt %s -attn-select-config=explain 2>&1 | FileCheck %s --check-prefix=REMARK
 
 // CHECK-LABEL: func @kept
@@ -21,6 +22,11 @@ func.func @kept(%q: memref<?x?x4x64xf32>, %k: memref<?x?x2x64xf32>, %o: memref<?
 // CHECK: config = #attn.config<query_tile = 24, narrow_query_tile = 8, kv_tile = 64, vector = 8, unroll = 4, kv_split = 1024>
 // WIDE-LABEL: func @f32
 // WIDE: config = #attn.config<query_tile = 48, narrow_query_tile = 8, kv_tile = 64, vector = 16, unroll = 8, kv_split = 1024>
+// MATRIX: remark: no matrix units: they multiply bf16
+// MATRIX: remark: no matrix units: q or k is computed in f32 by a norm or RoPE
+// MATRIX: remark: no matrix units: the heads are wider than 512 together
+// MATRIX-LABEL: func @f32
+// MATRIX-NOT: matrix_rows
 // REMARK: remark: config #attn.config<query_tile = 24, {{.*}}>: 256-bit vectors, 16 registers
 func.func @f32(%q: memref<?x?x4x64xf32>, %k: memref<?x?x2x64xf32>, %o: memref<?x?x4x64xf32>) {
   attn.attention ins(%q, %k, %k : memref<?x?x4x64xf32>, memref<?x?x2x64xf32>, memref<?x?x2x64xf32>)
@@ -33,6 +39,8 @@ func.func @f32(%q: memref<?x?x4x64xf32>, %k: memref<?x?x2x64xf32>, %o: memref<?x
 // CHECK: vector = 8
 // WIDE-LABEL: func @bf16
 // WIDE: vector = 16
+// MATRIX-LABEL: func @bf16
+// MATRIX: vector = 16, {{.*}} matrix_rows = 32>
 func.func @bf16(%q: tensor<?x?x4x64xbf16>, %k: tensor<?x?x2x64xbf16>, %o: tensor<?x?x4x64xbf16>) -> tensor<?x?x4x64xbf16> {
   %r = attn.attention ins(%q, %k, %k : tensor<?x?x4x64xbf16>, tensor<?x?x2x64xbf16>, tensor<?x?x2x64xbf16>)
     outs(%o : tensor<?x?x4x64xbf16>) -> tensor<?x?x4x64xbf16>
@@ -70,5 +78,23 @@ func.func @groups(%six: memref<?x?x6x8xf32>, %three: memref<?x?x3x8xf32>, %sixte
   attn.attention ins(%three, %k, %k : memref<?x?x3x8xf32>, memref<?x?x1x8xf32>, memref<?x?x1x8xf32>) outs(%three : memref<?x?x3x8xf32>)
   attn.attention ins(%sixteen, %k, %k : memref<?x?x16x8xf32>, memref<?x?x1x8xf32>, memref<?x?x1x8xf32>) outs(%sixteen : memref<?x?x16x8xf32>)
   attn.attention ins(%forty, %k, %k : memref<?x?x40x8xf32>, memref<?x?x1x8xf32>, memref<?x?x1x8xf32>) outs(%forty : memref<?x?x40x8xf32>)
+  return
+}
+
+// Matrix units take q, k and v as they are stored, up to a width.
+// MATRIX-LABEL: func @turned
+// MATRIX-NOT: matrix_rows
+func.func @turned(%q: tensor<?x?x4x64xbf16>, %k: tensor<?x?x2x64xbf16>, %o: tensor<?x?x4x64xbf16>) -> tensor<?x?x4x64xbf16> {
+  %t = attn.rope ins(%q : tensor<?x?x4x64xbf16>) outs(%o : tensor<?x?x4x64xbf16>) {style = #attn.rope_style<neox>, base = 1.0e4} -> tensor<?x?x4x64xbf16>
+  %r = attn.attention ins(%t, %k, %k : tensor<?x?x4x64xbf16>, tensor<?x?x2x64xbf16>, tensor<?x?x2x64xbf16>)
+    outs(%o : tensor<?x?x4x64xbf16>) -> tensor<?x?x4x64xbf16>
+  return %r : tensor<?x?x4x64xbf16>
+}
+
+// MATRIX-LABEL: func @wide_bf16
+// MATRIX-NOT: matrix_rows
+func.func @wide_bf16(%q: memref<?x?x1x320xbf16>, %k: memref<?x?x1x320xbf16>, %o: memref<?x?x1x320xbf16>) {
+  attn.attention ins(%q, %k, %k : memref<?x?x1x320xbf16>, memref<?x?x1x320xbf16>, memref<?x?x1x320xbf16>)
+    outs(%o : memref<?x?x1x320xbf16>)
   return
 }

@@ -304,7 +304,8 @@ void CallRunner::compare(const Call &call,
                                        {.errorSums = true, .written = caches});
   ASSERT_TRUE(bool(expected)) << llvm::toString(expected.takeError());
   for (auto [number, name] : llvm::enumerate(names)) {
-    auto judgement = reference::judge(*expected, number, written[number]);
+    auto judgement =
+        reference::judge(*expected, number, written[number], matrixUnits);
     if (judgement.wrong != 0)
       ADD_FAILURE() << judgement.wrong << " of " << written[number].size()
                     << " elements of " << name << " are wrong, the worst by "
@@ -366,9 +367,10 @@ void CallRunner::check(Call &call) {
       ADD_FAILURE() << "D1: the batch changes " << arguments[number].name;
 }
 
-void CallRunner::run(const LoadedKernel &loaded) {
+void CallRunner::run(const LoadedKernel &loaded, bool ofMatrixUnits) {
   SCOPED_TRACE(spec.describe());
   kernel = loaded.get();
+  matrixUnits = ofMatrixUnits;
   for (int64_t kind = 0; kind < callKinds; ++kind) {
     Call call = drawCall(kind);
     description =

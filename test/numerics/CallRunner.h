@@ -51,8 +51,9 @@ public:
   /// The module at the attn phase, or null after a failure.
   mlir::ModuleOp getModule() { return *meaning; }
 
-  /// Draws a call of each kind and makes it; stops at the first failure.
-  void run(const LoadedKernel &kernel);
+  /// Draws a call of each kind and makes it; stops at the first failure. The
+  /// bounds are those of code for matrix units or not.
+  void run(const LoadedKernel &kernel, bool matrixUnits = false);
   /// The call that was made last.
   const std::string &describeCall() const { return description; }
   const Shares &getWorst() const { return worst; }
@@ -91,6 +92,7 @@ private:
   std::vector<Argument> arguments;
   mlir::OwningOpRef<mlir::ModuleOp> meaning;
   const fovea_kernel *kernel = nullptr;
+  bool matrixUnits = false;
   std::string description;
   Shares worst;
 };

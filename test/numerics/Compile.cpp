@@ -4,7 +4,10 @@
 
 #include "test/numerics/Compile.h"
 
+#include "test/numerics/EmulateMatrixUnits.h"
+
 #include "compiler/Artifact/KernelModule.h"
+#include "runtime/include/fovea/runtime.h"
 
 #include "mlir/AsmParser/AsmParser.h"
 #include "mlir/Parser/Parser.h"
@@ -27,15 +30,26 @@ MLIRContext &getContext() {
 
 Type parseElement(StringRef name) { return parseType(name, &getContext()); }
 
-llvm::Expected<std::unique_ptr<LoadedKernel>>
-compileKernel(ModuleOp module, const Target &target) {
+llvm::Expected<std::unique_ptr<LoadedKernel>> compileKernel(ModuleOp module,
+                                                            Target target) {
   auto interface = readKernelInterface(module);
   if (!interface)
     return interface.takeError();
   OwningOpRef<ModuleOp> copy = module.clone();
-  PassManager passes(&getContext());
-  buildPipeline(passes, Phase::Attn, Phase::LLVM, target);
-  if (failed(passes.run(*copy)))
+  bool isMissing = target.runtimeFeatures & ~fovea_cpu_features();
+  PassManager toVectors(&getContext()), toCode(&getContext());
+  buildPipeline(toVectors, Phase::Attn, Phase::Vector, target);
+  buildPipeline(toCode, Phase::Vector, Phase::LLVM, target);
+  if (failed(toVectors.run(*copy)))
+    return llvm::createStringError("the pipeline failed");
+  if (isMissing) {
+    emulateMatrixUnits(*copy);
+    const Target &least = getTargets().back();
+    target.cpu = least.cpu;
+    target.features = least.features;
+    target.runtimeFeatures = least.runtimeFeatures;
+  }
+  if (failed(toCode.run(*copy)))
     return llvm::createStringError("the pipeline failed");
   llvm::LLVMContext context;
   auto code = buildKernelModule(IsaModule{&target, *copy}, *interface, context);

@@ -22,9 +22,11 @@ mlir::MLIRContext &getContext();
 /// A type from its name, such as "bf16".
 mlir::Type parseElement(llvm::StringRef name);
 
-/// A copy of the module at the attn phase, compiled and loaded.
+/// A copy of the module at the attn phase, compiled and loaded. On a machine
+/// that lacks what `target` needs, the code is the same but for its
+/// instructions: vectors in halves, matrix units emulated.
 llvm::Expected<std::unique_ptr<LoadedKernel>>
-compileKernel(mlir::ModuleOp module, const Target &target);
+compileKernel(mlir::ModuleOp module, Target target);
 
 /// The same of a spec, for every machine that the tests run on.
 llvm::Expected<std::unique_ptr<LoadedKernel>>

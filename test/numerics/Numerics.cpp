@@ -6,7 +6,9 @@
 // mask, score, RoPE, norms, cache, sinks), compiled and called as CallRunner.h
 // says. Other tests are about the workspace, long sums and full caches.
 //
-//   --seed=S --cases=N   draw N kernels; the default is in main()
+//   --seed=S --cases=N   draw N kernels, and N / 4 of bf16 for matrix units,
+//                        which are emulated where there are none; the default
+//                        is in main()
 //   --gtest_filter=Drawn.7   only kernel 7, which is the same for every N
 
 #include "test/numerics/CallRunner.h"
@@ -31,38 +33,40 @@ std::map<std::pair<std::string, std::string>, Shares> shares;
 
 class DrawnCase : public ::testing::Test {
 public:
-  DrawnCase(uint64_t seed, int64_t index) : seed(seed), index(index) {}
+  DrawnCase(uint64_t seed, int64_t index, bool forMatrixUnits)
+      : seed(seed), index(index), forMatrixUnits(forMatrixUnits) {}
   void TestBody() override;
 
 private:
   uint64_t seed;
   int64_t index;
+  bool forMatrixUnits; ///< something that they serve
 };
 
 void DrawnCase::TestBody() {
   Random random(seed * 1000003 + index);
   KernelSpec spec = drawSpec(random, index);
+  if (forMatrixUnits) {
+    spec.dtype = "bf16";
+    spec.rope.reset();
+    spec.norm = false;
+  }
   SCOPED_TRACE(spec.describe());
   CallRunner runner(spec, random);
   if (!runner.getModule())
     return;
-  // Half the kernels have 16 lanes; a machine without AVX-512 runs them in
-  // halves.
-  Target target = *lookupTarget(index / 4 % 2 ? "avx512" : "x86-64-v3");
-  std::string isa = target.isa.str();
-  if (target.runtimeFeatures & ~fovea_cpu_features()) {
-    const Target &least = getTargets().back();
-    target.cpu = least.cpu;
-    target.features = least.features;
-    target.runtimeFeatures = least.runtimeFeatures;
-  }
+  // Half the kernels have 16 lanes, and those of bf16 matrix units, too.
+  std::string isa = spec.dtype == "bf16" ? "amx" : "avx512";
+  if (!forMatrixUnits && index / 4 % 2 == 0)
+    isa = "x86-64-v3";
+  const Target &target = *lookupTarget(isa);
   auto start = std::chrono::steady_clock::now();
   auto kernel = compileKernel(runner.getModule(), target);
   ASSERT_TRUE(bool(kernel)) << llvm::toString(kernel.takeError()) << "\n"
                             << spec.getText();
   std::chrono::duration<double> spent =
       std::chrono::steady_clock::now() - start;
-  runner.run(**kernel);
+  runner.run(**kernel, usesMatrixUnits(runner.getModule(), target));
   std::string line = "  " + isa + ":";
   for (auto &[name, share] : runner.getWorst()) {
     line += llvm::formatv(" {0} {1:F2}", name, share);
@@ -191,10 +195,16 @@ int main(int argc, char **argv) {
     }
   }
   llvm::outs() << "seed " << seed << ", " << cases << " kernels\n";
+  auto drawCase = [&](const char *suite, int64_t index, bool forMatrixUnits) {
+    ::testing::RegisterTest(suite, std::to_string(index).c_str(), nullptr,
+                            nullptr, __FILE__, __LINE__, [=]() -> DrawnCase * {
+                              return new DrawnCase(seed, index, forMatrixUnits);
+                            });
+  };
   for (int64_t index = 0; index < cases; ++index)
-    ::testing::RegisterTest(
-        "Drawn", std::to_string(index).c_str(), nullptr, nullptr, __FILE__,
-        __LINE__, [=]() -> DrawnCase * { return new DrawnCase(seed, index); });
+    drawCase("Drawn", index, false);
+  for (int64_t index = 0; index < cases / 4; ++index)
+    drawCase("Matrix", index, true);
   int result = RUN_ALL_TESTS();
   llvm::outs() << "worst error, as a share of the bound:\n";
   for (auto &[key, byName] : shares) {

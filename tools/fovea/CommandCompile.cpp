@@ -274,6 +274,7 @@ int runCompile(const CommandLine &line) {
   Compilation compilation;
   if (!compilation.open(line.input, from))
     return compilation.exitCode;
+  *targets = compilation.withoutDuplicates(*targets);
   Products made(compilation, *targets, line);
   for (Phase phase : request->phases)
     if (!made.addPhase(phase))

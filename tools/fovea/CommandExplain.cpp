@@ -122,6 +122,7 @@ private:
     SelectConfigOptions options;
     options.vectorBits = target.vectorBits;
     options.registers = target.registers;
+    options.matrixRows = target.matrixRows;
     options.explain = true;
     manager.addNestedPass<mlir::func::FuncOp>(createSelectConfig(options));
     if (mlir::failed(manager.run(*copy))) {

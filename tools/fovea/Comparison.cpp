@@ -81,7 +81,8 @@ Expected<Comparison> compare(Compilation &compilation,
   for (auto [number, got] : llvm::enumerate(written)) {
     if (!got)
       continue;
-    reference::Judgement judgement = reference::judge(*expected, number, *got);
+    reference::Judgement judgement = reference::judge(
+        *expected, number, *got, compilation.hasLoadedMatrixUnits());
     if (judgement.share <= result.share)
       continue;
     result.share = judgement.share;

@@ -258,6 +258,23 @@ OwningOpRef<ModuleOp> Compilation::lower(Phase to, const Target &target) {
   return copy;
 }
 
+bool Compilation::usesMatrixUnits(ArrayRef<const Target *> targets) {
+  return phase <= Phase::Bufferized &&
+         llvm::any_of(targets, [&](const Target *target) {
+           return fovea::usesMatrixUnits(*module, *target);
+         });
+}
+
+SmallVector<const Target *>
+Compilation::withoutDuplicates(ArrayRef<const Target *> targets) {
+  SmallVector<const Target *> result;
+  for (const Target *target : targets)
+    if (target->matrixRows == 0 || phase > Phase::Bufferized ||
+        usesMatrixUnits(target))
+      result.push_back(target);
+  return result.empty() ? llvm::to_vector(targets) : result;
+}
+
 std::unique_ptr<llvm::Module>
 Compilation::compile(ArrayRef<const Target *> targets) {
   SmallVector<OwningOpRef<ModuleOp>> lowered;
@@ -302,6 +319,7 @@ Compilation::load(ArrayRef<const Target *> targets) {
     exitCode = failWithReproducer(loaded.takeError());
     return nullptr;
   }
+  loadedMatrixUnits = usesMatrixUnits(targets);
   return std::move(*loaded);
 }
 
@@ -310,9 +328,9 @@ ArtifactNotes Compilation::notes(ArrayRef<const Target *> targets) {
   result.targets.assign(targets.begin(), targets.end());
   for (const auto &arg : interface.args)
     if (arg.role == ArgRole::Output && arg.name == "o")
-      result.bound =
-          reference::ErrorBound(parseType(arg.dtype.name, &context), 0)
-              .describe();
+      result.bound = reference::ErrorBound(parseType(arg.dtype.name, &context),
+                                           0, usesMatrixUnits(targets))
+                         .describe();
   // Configurations are chosen on the way out of the attn phase.
   if (phase != Phase::Attn)
     return result;

@@ -71,6 +71,16 @@ public:
   /// diagnostic; `exitCode` is then what to end with.
   mlir::OwningOpRef<mlir::ModuleOp> lower(Phase to, const Target &target);
 
+  /// The targets without those for matrix units, which this kernel would have
+  /// the code of another target for, unless none is left.
+  llvm::SmallVector<const Target *>
+  withoutDuplicates(llvm::ArrayRef<const Target *> targets);
+
+  /// Whether code for any of the targets uses matrix units.
+  bool usesMatrixUnits(llvm::ArrayRef<const Target *> targets);
+  /// The same of the code that was loaded last.
+  bool hasLoadedMatrixUnits() const { return loadedMatrixUnits; }
+
   /// Code for the targets, the best first, optimised.
   std::unique_ptr<llvm::Module> compile(llvm::ArrayRef<const Target *> targets);
   std::unique_ptr<llvm::MemoryBuffer>
@@ -91,6 +101,7 @@ private:
   llvm::LLVMContext llvmContext;
   KernelInterface interface;
   Phase phase = Phase::Attn;
+  bool loadedMatrixUnits = false;
 };
 
 /// "cpu", "cpu:host", "cpu:x86-64-v3,avx512": the targets named, the best

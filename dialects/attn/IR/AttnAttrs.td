@@ -86,10 +86,13 @@ def Attn_ConfigAttr : AttrDef<Attn_Dialect, "Config"> {
     - `unroll`: keys (or output columns) held in registers by a micro-kernel
     - `kv_split`: keys after which a decode is split into parts; a function of the
       key length alone, so that neither batch nor threads change bits (rule D1)
+    - `matrix_rows`: folded query rows of a tile for matrix units, 0 for none; such
+      tiles serve whatever has more rows than a full tile
   }];
   let parameters = (ins
     "int64_t":$query_tile, "int64_t":$narrow_query_tile, "int64_t":$kv_tile,
-    "int64_t":$vector, "int64_t":$unroll, "int64_t":$kv_split);
+    "int64_t":$vector, "int64_t":$unroll, "int64_t":$kv_split,
+    DefaultValuedParameter<"int64_t", "0">:$matrix_rows);
   let assemblyFormat = "`<` struct(params) `>`";
   let genVerifyDecl = 1;
 }

@@ -88,7 +88,7 @@ LogicalResult RopeScalingAttr::verify(
 LogicalResult ConfigAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                  int64_t queryTile, int64_t narrowQueryTile,
                                  int64_t kvTile, int64_t vector, int64_t unroll,
-                                 int64_t kvSplit) {
+                                 int64_t kvSplit, int64_t matrixRows) {
   // Tiles become straight-line vector code, so their sizes bound its size.
   auto inRange = [](int64_t value, int64_t most) {
     return value >= 1 && value <= most;
@@ -105,5 +105,8 @@ LogicalResult ConfigAttr::verify(function_ref<InFlightDiagnostic()> emitError,
     return emitError() << "kv_tile must be in [1, 4096], unroll in [1, 32]";
   if (kvSplit < kvTile || kvSplit % kvTile != 0)
     return emitError() << "kv_split must be a multiple of kv_tile";
+  if (matrixRows != 0 && (!inRange(matrixRows, 256) || matrixRows % vector))
+    return emitError()
+           << "matrix_rows must be 0 or a multiple of vector, at most 256";
   return success();
 }

@@ -563,6 +563,39 @@ SmallVector<AffineMap> PartialOp::getMaps() {
           AffineMap::get(4, 0, {n, e}, ctx), AffineMap::get(4, 0, {m, e}, ctx)};
 }
 
+namespace {
+/// What an operand says about the extent of one dimension of attn.partial.
+struct LaidOutDim {
+  int64_t extent;
+  bool isSplit; ///< in blocks: `extent` is what they have room for
+};
+} // namespace
+
+/// Where `map` puts loop dimension `dim` in `shape`: in one dimension of its
+/// own, or in two as (dim floordiv c, ..., dim mod c). `positions` counts the
+/// dimensions taken.
+static std::optional<LaidOutDim> layOutDim(AffineMap map,
+                                           ArrayRef<int64_t> shape,
+                                           unsigned dim, unsigned &positions) {
+  AffineExpr plain = getAffineDimExpr(dim, map.getContext());
+  SmallVector<unsigned, 2> at;
+  for (auto [position, expr] : llvm::enumerate(map.getResults()))
+    if (expr.isFunctionOfDim(dim))
+      at.push_back(position);
+  positions += at.size();
+  if (at.size() == 1 && map.getResult(at[0]) == plain)
+    return LaidOutDim{shape[at[0]], /*isSplit=*/false};
+  if (at.size() != 2 || ShapedType::isDynamic(shape[at[1]]) ||
+      shape[at[1]] == 0)
+    return std::nullopt;
+  int64_t block = shape[at[1]], blocks = shape[at[0]];
+  if (map.getResult(at[0]) != plain.floorDiv(block) ||
+      map.getResult(at[1]) != plain % block)
+    return std::nullopt;
+  return LaidOutDim{ShapedType::isDynamic(blocks) ? blocks : blocks * block,
+                    /*isSplit=*/true};
+}
+
 int64_t PartialOp::getTileRows() { return shaped(getMax()).getDimSize(0); }
 
 LogicalResult PartialOp::verify() {
@@ -578,29 +611,42 @@ LogicalResult PartialOp::verify() {
   const unsigned roles[][2] = {{0, 2}, {1, 2}, {1, 3}, {0, 3}};
   if (maps.size() != 4)
     return emitOpError("needs one indexing map per q, k, v and acc");
-  for (unsigned index : {0u, 1u, 2u, 3u}) {
-    AffineMap map = maps[index];
-    if (map.getNumDims() != 4 || map.getNumSymbols() != 0 ||
-        shaped(operands[index]).getRank() != 2 ||
-        !map.isProjectedPermutation() || map.getNumResults() != 2 ||
-        !dimensionOf(map, roles[index][0]) ||
-        !dimensionOf(map, roles[index][1]))
-      return emitOpError() << "indexing map of " << names[index]
-                           << " must be a permutation of its two dimensions of "
-                              "(m, n, d, e)";
-  }
   // One extent per loop dimension.
   int64_t extents[4] = {ShapedType::kDynamic, ShapedType::kDynamic,
                         ShapedType::kDynamic, ShapedType::kDynamic};
-  for (unsigned index : {0u, 1u, 2u, 3u})
+  SmallVector<std::tuple<unsigned, unsigned, int64_t>> rooms;
+  for (unsigned index : {0u, 1u, 2u, 3u}) {
+    AffineMap map = maps[index];
+    ArrayRef<int64_t> shape = shaped(operands[index]).getShape();
+    bool good = map.getNumDims() == 4 && map.getNumSymbols() == 0 &&
+                map.getNumResults() == shape.size();
+    unsigned positions = 0;
     for (unsigned dim : roles[index]) {
-      int64_t size =
-          shaped(operands[index]).getDimSize(*dimensionOf(maps[index], dim));
-      if (!compatible(extents[dim], size))
+      std::optional<LaidOutDim> laidOut;
+      if (good)
+        laidOut = layOutDim(map, shape, dim, positions);
+      if (!laidOut)
+        return emitOpError()
+               << "indexing map of " << names[index]
+               << " must be a permutation of its two dimensions of (m, n, d, "
+                  "e), each whole or split by floordiv and mod";
+      if (laidOut->isSplit) {
+        rooms.emplace_back(index, dim, laidOut->extent);
+        continue;
+      }
+      if (!compatible(extents[dim], laidOut->extent))
         return emitOpError() << names[index] << " does not fit the other tiles";
       if (ShapedType::isDynamic(extents[dim]))
-        extents[dim] = size;
+        extents[dim] = laidOut->extent;
     }
+    if (positions != shape.size())
+      return emitOpError() << "indexing map of " << names[index]
+                           << " has a result that is none of its dimensions";
+  }
+  for (auto [index, dim, room] : rooms)
+    if (!ShapedType::isDynamic(room) && !ShapedType::isDynamic(extents[dim]) &&
+        room < extents[dim])
+      return emitOpError() << names[index] << " does not fit the other tiles";
   FloatType compute =
       fovea::attn::getComputeType(shaped(getQuery()).getElementType());
   for (Value state : {getAcc(), getMax(), getSum()})

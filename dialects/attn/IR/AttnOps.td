@@ -210,7 +210,10 @@ def Attn_PartialOp : Attn_DestinationOp<"partial", [
     max = max_j s_j, sum = sum_j exp(s_j - max), in f32 (f64 for f64 data); before
     the first key it is (0, -inf, 0). Dimensions are (m, n, d, e): m query rows of
     the tile, n keys; `indexing_maps` give the layout of q, k, v and acc, by
-    default q (m, d), k (n, d), v (n, e), acc (m, e).
+    default q (m, d), k (n, d), v (n, e), acc (m, e). A dimension may be split, as
+    in q (d floordiv 2, m, d mod 2), which holds neighbours in pairs, or v
+    (n floordiv 64, e, n mod 64), which is transposed in blocks of 64 keys. What such
+    a layout holds beyond the dimension's extent must be zero.
 
     Rows are those of kv head `g` folded over its group: tile row l is row
     r = row0 + l of M * group, that is query i = r floordiv group of head

@@ -23,6 +23,15 @@ void CpuDialect::initialize() {
       >();
 }
 
+LogicalResult InterleaveOp::verify() {
+  for (Region &part : getParts())
+    for (Operation &op : part.front())
+      if (op.getNumRegions() != 0 || op.getNumSuccessors() != 0)
+        return op.emitOpError("is not straight-line code, which the parts of "
+                              "cpu.interleave are");
+  return success();
+}
+
 void ParallelOp::build(OpBuilder &builder, OperationState &state, Value count,
                        Value itemNanoseconds) {
   OpBuilder::InsertionGuard guard(builder);

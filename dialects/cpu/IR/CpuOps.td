@@ -74,6 +74,24 @@ def Cpu_ContextOp : Cpu_Op<"context", [Pure]> {
   let assemblyFormat = "attr-dict `:` type($result)";
 }
 
+def Cpu_InterleaveOp : Cpu_Op<"interleave", [
+    RecursiveMemoryEffects, SingleBlock, NoTerminator, NoRegionArguments]> {
+  let summary = "straight-line parts in any order among each other";
+  let description = [{
+    Each part is one block without branches. The parts are independent: none
+    writes memory that another reads or writes. The order within a part stands;
+    how the parts mix is up to `attn-cpu-interleave`, which knows what keeps
+    matrix units and vector units busy at the same time.
+
+    ```mlir
+    cpu.interleave { ... }, { ... }
+    ```
+  }];
+  let regions = (region VariadicRegion<SizedRegion<1>>:$parts);
+  let assemblyFormat = "$parts attr-dict";
+  let hasVerifier = 1;
+}
+
 def Cpu_RequireOp : Cpu_Op<"require"> {
   let summary = "end the call with a status unless a condition holds";
   let description = [{

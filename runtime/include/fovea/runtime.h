@@ -97,9 +97,13 @@ FOVEA_API uint64_t fovea_cpu_features(void);
 /* Where a kernel's work runs: threads, and the instruction sets allowed.
  *
  * The environment variable FOVEA_ISA, read when a context is created, lowers
- * the choice of a kernel's variant: `baseline`, `x86-64-v3` and `avx512` stand
- * for those instruction sets; any other value is the name of a variant, and
- * the variants that its kernel prefers to it are passed over. */
+ * the choice of a kernel's variant: `baseline`, `x86-64-v3`, `avx512` and `amx`
+ * stand for those instruction sets; any other value is the name of a variant,
+ * and the variants that its kernel prefers to it are passed over.
+ *
+ * Tile registers (AMX) are the operating system's to give: the process asks for
+ * them when a variant that uses them is about to run for the first time. If
+ * that is refused, such variants are passed over. */
 typedef struct fovea_context fovea_context;
 
 /* The most threads that a context may have. */

@@ -44,7 +44,7 @@ func.func @f(%q: memref<16x8xf32>, %k: memref<32x8xf32>, %v: memref<32x5xf32>, %
 
 // Maps permute.
 func.func @f(%q: memref<16x8xf32>, %k: memref<32x8xf32>, %v: memref<32x5xf32>, %acc: memref<16x5xf32>, %max: memref<16xf32>, %sum: memref<16xf32>, %c: index) {
-  // expected-error@+1 {{indexing map of k must be a permutation of its two dimensions of (m, n, d, e)}}
+  // expected-error@+1 {{indexing map of k must be a permutation of its two dimensions of (m, n, d, e), each whole or split by floordiv and mod}}
   attn.partial ins(%q, %k, %v : memref<16x8xf32>, memref<32x8xf32>, memref<32x5xf32>)
       at(%c, %c, %c, %c) extents(%c, %c, %c)
       outs(%acc, %max, %sum : memref<16x5xf32>, memref<16xf32>, memref<16xf32>)
@@ -230,5 +230,44 @@ func.func @f(%x: memref<2x4x8x16xf32>, %t: memref<16x12xf32>, %c: index) {
   // expected-error@+1 {{tile and tensor differ in width}}
   attn.scatter_rows %t at(%c, %c, %c) rows(%c) outs(%x : memref<2x4x8x16xf32>)
       {group = 4} : memref<16x12xf32>
+  return
+}
+
+// -----
+
+// Blocks are of the size that the map says.
+func.func @f(%q: memref<16x8xf32>, %k: memref<32x8xf32>, %v: memref<1x5x32xf32>, %acc: memref<16x5xf32>, %max: memref<16xf32>, %sum: memref<16xf32>, %c: index) {
+  // expected-error@+1 {{indexing map of v must be a permutation of its two dimensions of (m, n, d, e), each whole or split by floordiv and mod}}
+  attn.partial ins(%q, %k, %v : memref<16x8xf32>, memref<32x8xf32>, memref<1x5x32xf32>)
+      at(%c, %c, %c, %c) extents(%c, %c, %c)
+      outs(%acc, %max, %sum : memref<16x5xf32>, memref<16xf32>, memref<16xf32>)
+      {scale = 1.0, group = 4, kv_heads = 2,
+       indexing_maps = [affine_map<(m, n, d, e) -> (m, d)>, affine_map<(m, n, d, e) -> (n, d)>, affine_map<(m, n, d, e) -> (n floordiv 64, e, n mod 64)>, affine_map<(m, n, d, e) -> (m, e)>]}
+  return
+}
+
+// -----
+
+// Blocks have room.
+func.func @f(%q: memref<16x8xf32>, %k: memref<65x8xf32>, %v: memref<1x5x64xf32>, %acc: memref<16x5xf32>, %max: memref<16xf32>, %sum: memref<16xf32>, %c: index) {
+  // expected-error@+1 {{v does not fit the other tiles}}
+  attn.partial ins(%q, %k, %v : memref<16x8xf32>, memref<65x8xf32>, memref<1x5x64xf32>)
+      at(%c, %c, %c, %c) extents(%c, %c, %c)
+      outs(%acc, %max, %sum : memref<16x5xf32>, memref<16xf32>, memref<16xf32>)
+      {scale = 1.0, group = 4, kv_heads = 2,
+       indexing_maps = [affine_map<(m, n, d, e) -> (m, d)>, affine_map<(m, n, d, e) -> (n, d)>, affine_map<(m, n, d, e) -> (n floordiv 64, e, n mod 64)>, affine_map<(m, n, d, e) -> (m, e)>]}
+  return
+}
+
+// -----
+
+// Maps have no other results.
+func.func @f(%q: memref<16x8xf32>, %k: memref<32x8xf32>, %v: memref<32x5x7xf32>, %acc: memref<16x5xf32>, %max: memref<16xf32>, %sum: memref<16xf32>, %c: index) {
+  // expected-error@+1 {{indexing map of v has a result that is none of its dimensions}}
+  attn.partial ins(%q, %k, %v : memref<16x8xf32>, memref<32x8xf32>, memref<32x5x7xf32>)
+      at(%c, %c, %c, %c) extents(%c, %c, %c)
+      outs(%acc, %max, %sum : memref<16x5xf32>, memref<16xf32>, memref<16xf32>)
+      {scale = 1.0, group = 4, kv_heads = 2,
+       indexing_maps = [affine_map<(m, n, d, e) -> (m, d)>, affine_map<(m, n, d, e) -> (n, d)>, affine_map<(m, n, d, e) -> (n, e, m)>, affine_map<(m, n, d, e) -> (m, e)>]}
   return
 }

@@ -277,3 +277,8 @@ func.func @f(%x: memref<2x4x8x16xf32>, %p: memref<3xi32>, %c: memref<2x32x8x16xf
   attn.append ins(%x : memref<2x4x8x16xf32>) past(%p : memref<3xi32>) outs(%c : memref<2x32x8x16xf32>)
   return
 }
+
+// -----
+
+// expected-error@+1 {{matrix_rows must be 0 or a multiple of vector, at most 256}}
+module attributes {a = #attn.config<query_tile = 64, narrow_query_tile = 16, kv_tile = 128, vector = 16, unroll = 8, kv_split = 1024, matrix_rows = 24>} {}

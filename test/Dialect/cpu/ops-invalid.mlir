@@ -57,3 +57,14 @@ func.func @context() {
   %0 = "cpu.context"() : () -> i64
   return
 }
+
+// -----
+
+func.func @interleaved_loop(%n: index) {
+  cpu.interleave {
+    // expected-error@+1 {{is not straight-line code, which the parts of cpu.interleave are}}
+    scf.for %i = %n to %n step %n {
+    }
+  }
+  return
+}

@@ -33,3 +33,19 @@ func.func @runtime(%ok: i1) {
   cpu.require %ok else 4
   return
 }
+
+// CHECK-LABEL: func @interleave
+// CHECK-NEXT: cpu.interleave {
+// CHECK-NEXT: memref.store
+// CHECK-NEXT: }, {
+// CHECK-NEXT: arith.addf
+// CHECK-NEXT: }
+// CHECK-NEXT: return
+func.func @interleave(%x: memref<f32>, %y: f32) {
+  cpu.interleave {
+    memref.store %y, %x[] : memref<f32>
+  }, {
+    %z = arith.addf %y, %y : f32
+  }
+  return
+}

@@ -2,17 +2,25 @@
 // Exceptions. See LICENSE for license information. SPDX-License-Identifier:
 // Apache-2.0 WITH LLVM-exception
 
-// Names of statuses, error texts, version, CPU features.
+// Names of statuses, error texts, version, CPU features, permissions.
 
 #include "TestKernel.h"
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <set>
 #include <string>
 #include <thread>
 
 using namespace fovea::test;
+
+// Of the runtime's own header, which is C.
+extern "C" {
+bool foveaAskOnce(std::atomic<int> *Answer, bool (*Ask)());
+bool foveaMayUseTiles();
+}
+static_assert(sizeof(std::atomic<int>) == sizeof(int));
 
 TEST(Status, NamesAreDistinctAndStable) {
   const char *Names[] = {"ok",
@@ -88,4 +96,29 @@ TEST(CpuFeatures, AgreeWithTheCompilersView) {
 #else
   EXPECT_EQ(Features, 0u);
 #endif
+}
+
+TEST(CpuFeatures, PermissionIsAskedForOnce) {
+  static std::atomic<int> Calls;
+  std::atomic<int> Answer(0), Refusal(0);
+  Calls = 0;
+  auto Grant = [] { return ++Calls > 0; };
+  auto Refuse = [] { return ++Calls < 0; };
+  for (int I = 0; I < 3; ++I)
+    EXPECT_TRUE(foveaAskOnce(&Answer, Grant));
+  EXPECT_EQ(Calls, 1);
+  for (int I = 0; I < 3; ++I)
+    EXPECT_FALSE(foveaAskOnce(&Refusal, Refuse));
+  EXPECT_EQ(Calls, 2);
+  // Whoever is asked later, the first answer stands.
+  EXPECT_TRUE(foveaAskOnce(&Answer, Refuse));
+  EXPECT_FALSE(foveaAskOnce(&Refusal, Grant));
+  EXPECT_EQ(Calls, 2);
+}
+
+TEST(CpuFeatures, TilesNeedTheProcessor) {
+  bool May = foveaMayUseTiles();
+  EXPECT_EQ(May, foveaMayUseTiles());
+  if (!(fovea_cpu_features() & FOVEA_CPU_AMX_TILE))
+    EXPECT_FALSE(May);
 }
