@@ -148,7 +148,7 @@ public:
 
   bool isEnabled() const override { return true; }
   bool shouldRunPass(StringRef pass, StringRef unit) const override {
-    return pass != "Machine Instruction Scheduler" || !kept.contains(unit);
+    return pass != "machine-scheduler" || !kept.contains(unit);
   }
 
 private:
