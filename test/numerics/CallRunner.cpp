@@ -13,6 +13,7 @@
 
 #include "llvm/Support/FormatVariadic.h"
 
+#include <array>
 #include <cmath>
 #include <gtest/gtest.h>
 
@@ -54,7 +55,7 @@ CallRunner::CallRunner(KernelSpec drawn, Random &random)
 // Drawing calls
 //===----------------------------------------------------------------------===//
 
-static constexpr int64_t callKinds = 6;
+static constexpr int64_t callKinds = 7;
 
 void CallRunner::drawExtents(Call &call, int64_t kind) {
   // Around the sizes of tiles: 8, 16, 24, 48 rows, 16 to 64 keys, 1024 keys of
@@ -93,6 +94,10 @@ void CallRunner::drawExtents(Call &call, int64_t kind) {
     b = 1;
     m = drawFrom(random, rows) * drawBetween(random, 1, 8);
     n = drawFrom(random, many);
+    break;
+  case 6: // decode in one part
+    m = drawFrom(random, few);
+    n = drawFrom(random, keys);
     break;
   }
   if (spec.cache)
@@ -160,7 +165,10 @@ Tensor CallRunner::drawValues(const Call &call, const Argument &argument) {
     if (argument.name == "past")
       value = drawBetween(random, 0, keys - rows);
     else if (argument.name == "len" || argument.name == "lengths")
-      value = drawBetween(random, -2, keys + 3);
+      value = drawOneIn(random, 3)
+                  ? drawFrom(random, std::array{int64_t(-1000), int64_t(-1),
+                                                int64_t(0), keys, keys + 3})
+                  : drawBetween(random, 0, keys);
     else if (argument.name == "keep" || argument.name == "allowed")
       value = drawBetween(random, 0, 1);
     else if (argument.name.ends_with("_positions"))
@@ -198,7 +206,7 @@ Call CallRunner::drawCall(int64_t kind) {
 }
 
 /// NaN into keys that no row attends to and, sometimes, NaN or infinity into
-/// some that not every row attends to (M1).
+/// all or one of the elements of some that not every row attends to (M1).
 void CallRunner::poison(Call &call) {
   auto counted = reference::countAttending(getMeaning(), getArguments(call));
   ASSERT_TRUE(bool(counted)) << llvm::toString(counted.takeError());
@@ -211,25 +219,31 @@ void CallRunner::poison(Call &call) {
   };
   bool keepKeys = shares(spec.cache ? "k_cache" : "k"),
        keepValues = shares(spec.cache ? "v_cache" : "v");
-  auto fill = [&](Tensor &tensor, int64_t b, int64_t g, int64_t j,
-                  double value) {
+  auto fill = [&](Tensor &tensor, int64_t b, int64_t g, int64_t j, double value,
+                  bool one) {
     SmallVector<int64_t> at = {b, j, g, 0};
     if (spec.headsFirst)
       std::swap(at[1], at[2]);
+    int64_t only = one ? drawBetween(random, 0, tensor.shape[3] - 1) : -1;
     for (at[3] = 0; at[3] < tensor.shape[3]; ++at[3])
-      tensor.at(at) = value;
+      if (!one || at[3] == only)
+        tensor.at(at) = value;
   };
+  auto isOfSome = [&](double count) { return count != 0 && count != rows; };
+  int64_t ofSome = llvm::count_if(attending.data, isOfSome);
+  int64_t oneIn = std::clamp<int64_t>(ofSome / 4, 16, 400);
   reference::forEachIndex(attending.shape, [&](ArrayRef<int64_t> at) {
-    auto count = static_cast<int64_t>(attending.at(at));
-    bool hurt = count != 0 && count != rows && drawOneIn(random, 400);
+    double count = attending.at(at);
+    bool hurt = isOfSome(count) && drawOneIn(random, oneIn);
     if (count != 0 && !hurt)
       return;
     double value = hurt && drawOneIn(random, 2) ? infinity : notANumber;
+    bool one = hurt && drawOneIn(random, 2);
     // Rows to be appended are inputs of their own.
     if (!keepKeys)
-      fill(k, at[0], at[1], at[2], value);
+      fill(k, at[0], at[1], at[2], value, one);
     if (!keepValues)
-      fill(v, at[0], at[1], at[2], value);
+      fill(v, at[0], at[1], at[2], value, one);
   });
 }
 

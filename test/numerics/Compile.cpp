@@ -30,15 +30,22 @@ MLIRContext &getContext() {
 
 Type parseElement(StringRef name) { return parseType(name, &getContext()); }
 
-llvm::Expected<std::unique_ptr<LoadedKernel>> compileKernel(ModuleOp module,
-                                                            Target target) {
+llvm::Expected<std::unique_ptr<LoadedKernel>>
+compileKernel(ModuleOp module, Target target,
+              std::optional<Intrusion> intrusion) {
   auto interface = readKernelInterface(module);
   if (!interface)
     return interface.takeError();
   OwningOpRef<ModuleOp> copy = module.clone();
   bool isMissing = target.runtimeFeatures & ~fovea_cpu_features();
   PassManager toVectors(&getContext()), toCode(&getContext());
-  buildPipeline(toVectors, Phase::Attn, Phase::Vector, target);
+  Phase phase = Phase::Attn;
+  if (intrusion) {
+    phase = intrusion->phase;
+    buildPipeline(toVectors, Phase::Attn, phase, target);
+    toVectors.addPass(std::move(intrusion->pass));
+  }
+  buildPipeline(toVectors, phase, Phase::Vector, target);
   buildPipeline(toCode, Phase::Vector, Phase::LLVM, target);
   if (failed(toVectors.run(*copy)))
     return llvm::createStringError("the pipeline failed");

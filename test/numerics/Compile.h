@@ -22,11 +22,18 @@ mlir::MLIRContext &getContext();
 /// A type from its name, such as "bf16".
 mlir::Type parseElement(llvm::StringRef name);
 
+/// A pass to run on a kernel when it has come to a phase, vector at most.
+struct Intrusion {
+  Phase phase;
+  std::unique_ptr<mlir::Pass> pass;
+};
+
 /// A copy of the module at the attn phase, compiled and loaded. On a machine
 /// that lacks what `target` needs, the code is the same but for its
 /// instructions: vectors in halves, matrix units emulated.
 llvm::Expected<std::unique_ptr<LoadedKernel>>
-compileKernel(mlir::ModuleOp module, Target target);
+compileKernel(mlir::ModuleOp module, Target target,
+              std::optional<Intrusion> intrusion = std::nullopt);
 
 /// The same of a spec, for every machine that the tests run on.
 llvm::Expected<std::unique_ptr<LoadedKernel>>
