@@ -41,6 +41,8 @@ constexpr double exp2F32[] = {1.0,           0.693147206,   0.240226469,
 constexpr double exp2F32FromZero[] = {
     1.0,           0.693147044443, 0.240229305552,   0.0554852806202,
     0.00967545156, 0.00124678464,  0.000216129149696};
+constexpr double exp2F32FromZeroRoughly[] = {1.0, 0.69304484129, 0.241280198097,
+                                             0.0522424727678, 0.0134266838431};
 constexpr double exp2F64[] = {
     0.999999999999999997,    0.69314718055994533,      0.240226506959101562,
     0.0555041086648199208,   0.00961812910758833759,   0.00133335581467901191,
@@ -186,6 +188,14 @@ Value FloatBuilder::expNonPositive(Value x) {
 }
 
 Value FloatBuilder::exp2ByScale(Value x) {
+  return exp2ByScale(x, exp2F32FromZero);
+}
+
+Value FloatBuilder::exp2ByScaleRoughly(Value x) {
+  return exp2ByScale(x, exp2F32FromZeroRoughly);
+}
+
+Value FloatBuilder::exp2ByScale(Value x, ArrayRef<double> coefficients) {
   auto intrinsic = [&](StringRef name, ValueRange operands) -> Value {
     return LLVM::CallIntrinsicOp::create(b, loc, type, b.getStringAttr(name),
                                          operands)
@@ -204,7 +214,7 @@ Value FloatBuilder::exp2ByScale(Value x) {
                 {x, integer(fromFloor, 32), constant(0.0), all, current});
   return intrinsic(
       "llvm.x86.avx512.mask.scalef.ps.512",
-      {polynomial(fraction, exp2F32FromZero), x, constant(0.0), all, current});
+      {polynomial(fraction, coefficients), x, constant(0.0), all, current});
 }
 
 Value FloatBuilder::scaleByPowerOfTwo(Value p, Value n) {

@@ -57,6 +57,8 @@ public:
   /// x; kernels flush what is below the normal numbers. 2^x of an integer is
   /// exact.
   mlir::Value exp2ByScale(mlir::Value x);
+  /// The same within 2^-18 of the result, by two multiply-adds less.
+  mlir::Value exp2ByScaleRoughly(mlir::Value x);
 
   mlir::Value exp2(mlir::Value x);
   mlir::Value exp(mlir::Value x);
@@ -67,6 +69,8 @@ public:
   mlir::Value cos(mlir::Value x);
 
 private:
+  mlir::Value exp2ByScale(mlir::Value x, llvm::ArrayRef<double> coefficients);
+
   /// x rounded to an integer n as bits + n of a large power of two, and as a
   /// float.
   std::pair<mlir::Value, mlir::Value> roundToInt(mlir::Value shifted,

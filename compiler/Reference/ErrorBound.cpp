@@ -22,7 +22,8 @@ ErrorBound::ErrorBound(Type element, int64_t keys, bool matrixUnits)
     : computeU(element.isF64() ? 0x1p-53 : 0x1p-24),
       rounds(std::log2(static_cast<double>(std::max<int64_t>(keys, 1))) + 4) {
   u = element.isBF16() ? 0x1p-8 : element.isF16() ? 0x1p-11 : computeU;
-  weightU = matrixUnits ? u : 0;
+  expError = matrixUnits ? 0x1p-18 : 0;
+  weightU = matrixUnits ? u + 2 * expError : 0;
   // Kernels flush what is below normal numbers; all numbers of f16 are above,
   // and a subnormal one is rounded by half the smallest of them.
   least = element.isF64() ? 0x1p-1020 : element.isF16() ? 0x1.1p-25 : 0x1p-124;
@@ -41,7 +42,8 @@ double ErrorBound::ofOutput(double o, double absoluteSum,
 
 double ErrorBound::ofLogSumExp(double lse, double scoreSum) const {
   return computeU *
-         (sumFactor * (rounds + std::abs(lse)) + scoreFactor * scoreSum);
+             (sumFactor * (rounds + std::abs(lse)) + scoreFactor * scoreSum) +
+         expError;
 }
 
 double ErrorBound::ofAppended(double x, double largest) const {
@@ -57,8 +59,10 @@ double ErrorBound::ofDynamicAngle(mlir::Type element, double position) {
 
 std::string ErrorBound::describe() const {
   auto power = [](double x) { return "2^" + std::to_string(std::ilogb(x)); };
-  std::string weights =
-      weightU == 0 ? "" : power(weightU) + " sum_j p_j |v_j| + ";
+  std::string weights = weightU == 0
+                            ? ""
+                            : "(" + power(u) + " + " + power(2 * expError) +
+                                  ") sum_j p_j |v_j| + ";
   return "each element of o within " + power(u) + " |o| + " + weights +
          power(sumFactor * computeU) + " (log2 n + 4) sum_j p_j |v_j| + " +
          power(scoreFactor * computeU) +

@@ -43,10 +43,12 @@
 //
 // The last rounding, to T, is u_T |o|.
 //
-// Matrix units. They take weights rounded to T, each off by at most u_T p_j;
-// the sum that o is divided by is that of the weights before. So o is off by at
-// most u_T w more. This holds as it stands, however the roundings fall: weights
-// may all be equal. Chains within a tile are shorter than those above.
+// Matrix units. Their weights come from a shorter exp, off by at most 2^-18
+// p_j, and are then rounded to T, by at most u_T p_j; the sum that o is divided
+// by, and LSE, are of the weights before that. So LSE is off by at most 2^-18
+// more, and o by u_T w + 2^-18 (w + |o|), at most (u_T + 2^-17) w. This holds
+// as it stands, however the roundings fall: weights may all be equal. Chains
+// within a tile are shorter than those above.
 
 #ifndef FOVEA_COMPILER_REFERENCE_ERRORBOUND_H
 #define FOVEA_COMPILER_REFERENCE_ERRORBOUND_H
@@ -80,7 +82,8 @@ public:
 
 private:
   double u, computeU; ///< of the element and of the compute type
-  double weightU;     ///< of the weights, beside computeU
+  double expError;    ///< of weights before they are rounded, beside computeU
+  double weightU;     ///< of weights in products, beside computeU
   double least;       ///< what underflow can do
   double rounds;      ///< log2 n + 4
 };

@@ -38,11 +38,13 @@ TEST_F(ErrorBoundTest, HasTheTermsOfTheDocs) {
                    0x1p-11 * 3 + 0x1p-24 * (2 * 4 * 5 + 2 * 7) + 0x1.1p-25);
   EXPECT_DOUBLE_EQ(ErrorBound(b.getBF16Type(), 0).ofOutput(3, 5, 7),
                    0x1p-8 * 3 + 0x1p-24 * (2 * 4 * 5 + 2 * 7));
-  // Matrix units: + u_T w.
+  // Matrix units: + (u_T + 2^-17) w, and + 2^-18 for LSE.
   EXPECT_DOUBLE_EQ(ErrorBound(b.getBF16Type(), 0, true).ofOutput(3, 5, 7),
-                   0x1p-8 * (3 + 5) + 0x1p-24 * (2 * 4 * 5 + 2 * 7));
+                   0x1p-8 * (3 + 5) + 0x1p-17 * 5 +
+                       0x1p-24 * (2 * 4 * 5 + 2 * 7));
   EXPECT_DOUBLE_EQ(ErrorBound(b.getBF16Type(), 16, true).ofLogSumExp(-3, 7),
-                   ErrorBound(b.getBF16Type(), 16).ofLogSumExp(-3, 7));
+                   ErrorBound(b.getBF16Type(), 16).ofLogSumExp(-3, 7) +
+                       0x1p-18);
   EXPECT_EQ(ErrorBound(b.getF32Type(), 16).ofOutput(0, 0, 0), 0);
   EXPECT_DOUBLE_EQ(ErrorBound(b.getF32Type(), 16).ofLogSumExp(-3, 7),
                    0x1p-24 * 2 * (8 + 3 + 7));
