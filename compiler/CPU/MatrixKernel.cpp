@@ -84,6 +84,7 @@ private:
   using TileAt = function_ref<Value(int64_t, int64_t)>;
   void emitBlock(int64_t steps, TileAt start, TileAt left, TileAt right,
                  Value memref, function_ref<Values(int64_t, int64_t)> indices);
+  /// What emitBlock has put off, at the end of a run of blocks.
   void flushStores();
   Value loadTile(Type type, Value memref, ValueRange indices,
                  bool streams = false, Value stride = Value());
@@ -227,6 +228,7 @@ void MatrixKernel::emitStep(Value step, Value units, Value keys) {
     b.createBlock(&interleave.getParts()[0]);
     emitProduct(Form::StraightLine, product);
     emitScores(Form::StraightLine, step);
+    flushStores();
     b.createBlock(&interleave.getParts()[1]);
     emitSoftmax(Form::StraightLine, softmax);
 
@@ -372,7 +374,6 @@ void MatrixKernel::emitScores(Form form, Value unit) {
              flushStores();
            return {};
          });
-  flushStores();
 }
 
 /// What the tiles leave to do before the softmax: scale, score and mask, and
@@ -538,7 +539,6 @@ void MatrixKernel::emitProduct(Form form, Value unit) {
           flushStores();
         return {};
       });
-  flushStores();
 }
 
 /// i1: whether V of the unit has no NaN and no infinity.

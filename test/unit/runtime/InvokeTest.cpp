@@ -19,6 +19,8 @@
 
 using namespace fovea::test;
 
+extern "C" bool foveaMayUseTiles(); // of the runtime's own header, which is C
+
 //===-- Options and parameters --------------------------------------------===//
 
 namespace {
@@ -282,6 +284,23 @@ TEST_F(Variants, LevelsLowerTheFeatures) {
   EXPECT_EQ(Ran, Found & FOVEA_CPU_AVX512F ? "never" : "best");
   K.Variants.pop_back();
   EXPECT_EQ(callWith("baseline"), FOVEA_ERROR_UNSUPPORTED_ISA);
+}
+
+TEST_F(Variants, TilesAreUsedWhereTheyMayBe) {
+  K.Variants = {
+      {"amx", FOVEA_CPU_AMX_TILE, never, nullptr},
+      {"baseline", 0, custom, nullptr},
+  };
+  // A lower level passes over tiles whatever the machine has, "amx" does not.
+  for (const char *Isa : {"baseline", "x86-64-v3", "avx512"}) {
+    EXPECT_EQ(callWith(Isa), FOVEA_OK);
+    EXPECT_EQ(Ran, "custom") << Isa;
+  }
+  bool May = (fovea_cpu_features() & FOVEA_CPU_AMX_TILE) && foveaMayUseTiles();
+  for (const char *Isa : {static_cast<const char *>(nullptr), "amx"}) {
+    EXPECT_EQ(callWith(Isa), FOVEA_OK);
+    EXPECT_EQ(Ran, May ? "never" : "custom");
+  }
 }
 
 //===-- The body ----------------------------------------------------------===//

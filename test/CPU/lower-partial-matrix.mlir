@@ -1,0 +1,84 @@
+// Part of the Fovea project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+// RUN: fovea-opt %s -attn-cpu-lower-partial -canonicalize | FileCheck %s
+
+// The micro-kernel for matrix units.
+
+#q = affine_map<(m, n, d, e) -> (d floordiv 2, m, d mod 2)>
+#k = affine_map<(m, n, d, e) -> (n, d)>
+#v = affine_map<(m, n, d, e) -> (n floordiv 64, e, n mod 64)>
+#acc = affine_map<(m, n, d, e) -> (e, m)>
+#config = #attn.config<query_tile = 48, narrow_query_tile = 8, kv_tile = 64, vector = 16, unroll = 8, kv_split = 1024, matrix_rows = 32>
+
+// CHECK-LABEL: func @unchanged
+// CHECK-NEXT: return
+func.func @unchanged() {
+  return
+}
+
+// Without a mask: keys behind the last one get -inf; then the steady step, tile
+// operations in one part and vectors in the other, or the same in loops.
+// CHECK-LABEL: func private @plain__partial
+// CHECK-SAME: passthrough = ["noinline", "fovea-matrix-units"]
+// CHECK-DAG: %[[SCORES:.*]] = memref.alloca() {alignment = 64 : i64} : memref<2x64x32xf32>
+// CHECK-DAG: %[[WEIGHTS:.*]] = memref.alloca() {alignment = 64 : i64} : memref<2x2x32x32xbf16>
+// CHECK: scf.for
+// CHECK:   scf.if
+// CHECK:     scf.for
+// CHECK-COUNT-2: vector.store %cst{{[_0-9]*}}, %[[SCORES]]
+// CHECK:   scf.if
+// CHECK:     cpu.interleave {
+// The product of 32 columns: two steps of 32 keys in a block of 2 x 2 tiles.
+// CHECK:       amx.tile_load %arg2{{.*}} {cpu.stream}
+// CHECK-NEXT:  amx.tile_load %[[WEIGHTS]]
+// CHECK-NOT: cpu.stream
+// CHECK:       amx.tile_load %[[ACC:.*]][{{.*}} {cpu.stream}
+// CHECK-NEXT:  amx.tile_mulf
+// CHECK-COUNT-7: amx.tile_mulf
+// The scores: each store of the block before comes just before its register is
+// taken again.
+// CHECK:       amx.tile_load %arg1{{.*}} {cpu.stream}
+// CHECK-NEXT:  amx.tile_load %arg0
+// CHECK-NEXT:  amx.tile_store %[[ACC]]
+// CHECK-NEXT:  amx.tile_zero
+// CHECK-NEXT:  amx.tile_mulf
+// CHECK-COUNT-15: amx.tile_mulf
+// CHECK-NOT: amx.tile_mulf
+// CHECK-COUNT-4: amx.tile_store %[[SCORES]]
+// CHECK:     }, {
+// CHECK-NOT: amx.
+// CHECK-COUNT-128: llvm.x86.avx512.mask.scalef.ps.512
+// CHECK:     else
+// CHECK-COUNT-8: amx.tile_mulf
+// CHECK:       scf.for
+// CHECK:       scf.for
+// CHECK-COUNT-8: amx.tile_mulf
+// CHECK-NOT: amx.tile_mulf
+// CHECK-LABEL: func @plain
+func.func @plain(%q: memref<32x32x2xbf16>, %k: memref<?x64xbf16>, %v: memref<?x32x64xbf16>, %acc: memref<32x32xf32>, %row: memref<32xf32>, %i: index) {
+  attn.partial ins(%q, %k, %v : memref<32x32x2xbf16>, memref<?x64xbf16>, memref<?x32x64xbf16>)
+    at(%i, %i, %i, %i) extents(%i, %i, %i)
+    outs(%acc, %row, %row : memref<32x32xf32>, memref<32xf32>, memref<32xf32>)
+    {scale = 0.125 : f64, group = 1 : i64, kv_heads = 1 : i64, indexing_maps = [#q, #k, #v, #acc], config = #config}
+  return
+}
+
+// With one, the scores of every unit are edited, V is searched for what is not
+// finite, and a product on vectors is there for it.
+// CHECK-LABEL: func private @masked__partial
+// CHECK: arith.cmpi sle
+// CHECK: arith.select
+// CHECK: arith.maxui {{.*}} : vector<32xi16>
+// CHECK: vector.reduction <or>
+// CHECK: cpu.interleave
+// CHECK: math.fma
+// CHECK-LABEL: func @masked
+func.func @masked(%q: memref<32x32x2xbf16>, %k: memref<?x64xbf16>, %v: memref<?x32x64xbf16>, %acc: memref<32x32xf32>, %row: memref<32xf32>, %i: index) {
+  attn.partial ins(%q, %k, %v : memref<32x32x2xbf16>, memref<?x64xbf16>, memref<?x32x64xbf16>)
+    at(%i, %i, %i, %i) extents(%i, %i, %i)
+    outs(%acc, %row, %row : memref<32x32xf32>, memref<32xf32>, memref<32xf32>) mask("causal(top_left)")
+    {scale = 0.125 : f64, group = 1 : i64, kv_heads = 1 : i64, indexing_maps = [#q, #k, #v, #acc], config = #config}
+  return
+}
