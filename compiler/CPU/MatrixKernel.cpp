@@ -227,6 +227,9 @@ void MatrixKernel::emitStep(Value step, Value units, Value keys) {
     auto interleave = InterleaveOp::create(b, loc, /*partsCount=*/2);
     b.createBlock(&interleave.getParts()[0]);
     emitProduct(Form::StraightLine, product);
+    // Not put off into the scores: their tiles would take a register more than
+    // there are.
+    flushStores();
     emitScores(Form::StraightLine, step);
     flushStores();
     b.createBlock(&interleave.getParts()[1]);

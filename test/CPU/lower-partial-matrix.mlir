@@ -37,14 +37,17 @@ func.func @unchanged() {
 // CHECK:       amx.tile_load %[[ACC:.*]][{{.*}} {cpu.stream}
 // CHECK-NEXT:  amx.tile_mulf
 // CHECK-COUNT-7: amx.tile_mulf
-// The scores: each store of the block before comes just before its register is
-// taken again.
+// CHECK-COUNT-4: amx.tile_store %[[ACC]]
+// The scores in two blocks: each store of the first comes just before its
+// register is taken again.
 // CHECK:       amx.tile_load %arg1{{.*}} {cpu.stream}
 // CHECK-NEXT:  amx.tile_load %arg0
-// CHECK-NEXT:  amx.tile_store %[[ACC]]
 // CHECK-NEXT:  amx.tile_zero
-// CHECK-NEXT:  amx.tile_mulf
-// CHECK-COUNT-15: amx.tile_mulf
+// CHECK-COUNT-8: amx.tile_mulf
+// CHECK:       amx.tile_load %arg0
+// CHECK-NEXT:  amx.tile_store %[[SCORES]]
+// CHECK-NEXT:  amx.tile_zero
+// CHECK-COUNT-8: amx.tile_mulf
 // CHECK-NOT: amx.tile_mulf
 // CHECK-COUNT-4: amx.tile_store %[[SCORES]]
 // CHECK:     }, {

@@ -20,7 +20,8 @@ static void twice(void *closure, int64_t begin, int64_t end, int64_t worker) {
 }
 
 static int32_t body(const fovea_frame *frame) {
-  fovea_parallel_for(frame->context, frame->symbols[0], 1000, twice, (void *)frame);
+  fovea_parallel_for(frame->context, frame->symbols[0], 1000, twice,
+                     (void *)frame);
   return FOVEA_OK;
 }
 
