@@ -55,9 +55,7 @@ CallRunner::CallRunner(KernelSpec drawn, Random &random)
 // Drawing calls
 //===----------------------------------------------------------------------===//
 
-static constexpr int64_t callKinds = 7;
-
-void CallRunner::drawExtents(Call &call, int64_t kind) {
+void CallRunner::drawExtents(Call &call, CallKind kind) {
   // Around the sizes of tiles: 8, 16, 24, 48 rows, 16 to 64 keys, 1024 keys of
   // a part.
   static const int64_t few[] = {1, 1, 1, 2, 3, 7};
@@ -67,35 +65,35 @@ void CallRunner::drawExtents(Call &call, int64_t kind) {
   static const int64_t many[] = {1023, 1024, 1025, 2047, 2049, 3100};
   int64_t b = drawBetween(random, 1, 3), m = 0, n = 0;
   switch (kind) {
-  case 0: // decode, also in parts
+  case Decode: // decode, also in parts
     m = drawFrom(random, few);
     n = drawFrom(random, many);
     break;
-  case 1:
+  case Prefill:
     m = drawFrom(random, rows);
     n = drawFrom(random, keys);
     break;
-  case 2: // more queries than keys
+  case MoreQueries: // more queries than keys
     n = drawFrom(random, keys);
     m = n + drawBetween(random, 1, 70);
     break;
-  case 3: { // nothing of something (R4)
+  case Nothing: { // nothing of something (R4)
     int64_t which = drawBetween(random, 0, 2);
     b = which == 0 ? 0 : b;
     m = which == 1 ? 0 : drawFrom(random, rows);
     n = which == 2 ? 0 : drawFrom(random, keys);
     break;
   }
-  case 4:
+  case Any:
     m = drawBetween(random, 1, 200);
     n = drawBetween(random, 1, 200);
     break;
-  case 5: // long
+  case Long: // long
     b = 1;
     m = drawFrom(random, rows) * drawBetween(random, 1, 8);
     n = drawFrom(random, many);
     break;
-  case 6: // decode in one part
+  case FewKeys: // decode in one part
     m = drawFrom(random, few);
     n = drawFrom(random, keys);
     break;
@@ -181,7 +179,7 @@ Tensor CallRunner::drawValues(const Call &call, const Argument &argument) {
   return tensor;
 }
 
-Call CallRunner::drawCall(int64_t kind) {
+Call CallRunner::drawCall(CallKind kind) {
   Call call;
   drawExtents(call, kind);
   call.spread = !spec.norm && drawOneIn(random, 3) ? 4 : 1;
@@ -381,16 +379,17 @@ void CallRunner::check(Call &call) {
       ADD_FAILURE() << "D1: the batch changes " << arguments[number].name;
 }
 
-void CallRunner::run(const LoadedKernel &loaded, bool ofMatrixUnits) {
+void CallRunner::run(const LoadedKernel &loaded, bool ofMatrixUnits,
+                     ArrayRef<CallKind> kinds) {
   SCOPED_TRACE(spec.describe());
   kernel = loaded.get();
   matrixUnits = ofMatrixUnits;
-  for (int64_t kind = 0; kind < callKinds; ++kind) {
+  for (CallKind kind : kinds) {
     Call call = drawCall(kind);
-    description =
-        llvm::formatv("call {0}: B={1} M={2} {3}={4}", kind, call.symbols["B"],
-                      call.symbols["M"], spec.cache ? "C" : "N",
-                      call.symbols[spec.cache ? "C" : "N"]);
+    description = llvm::formatv("call {0}: B={1} M={2} {3}={4}", int(kind),
+                                call.symbols["B"], call.symbols["M"],
+                                spec.cache ? "C" : "N",
+                                call.symbols[spec.cache ? "C" : "N"]);
     for (auto [param, value] : llvm::zip_equal(spec.mask.params, call.params))
       description += " " + param.name + "=" + std::to_string(value);
     std::string trace = description;

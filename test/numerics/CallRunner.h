@@ -51,16 +51,22 @@ public:
   /// The module at the attn phase, or null after a failure.
   mlir::ModuleOp getModule() { return *meaning; }
 
+  /// The kinds of calls, by what their extents are like.
+  enum CallKind { Decode, Prefill, MoreQueries, Nothing, Any, Long, FewKeys };
+  static constexpr CallKind allKinds[] = {Decode, Prefill, MoreQueries, Nothing,
+                                          Any,    Long,    FewKeys};
+
   /// Draws a call of each kind and makes it; stops at the first failure. The
   /// bounds are those of code for matrix units or not.
-  void run(const LoadedKernel &kernel, bool matrixUnits = false);
+  void run(const LoadedKernel &kernel, bool matrixUnits = false,
+           llvm::ArrayRef<CallKind> kinds = allKinds);
   /// The call that was made last.
   const std::string &describeCall() const { return description; }
   const Shares &getWorst() const { return worst; }
 
 private:
-  Call drawCall(int64_t kind);
-  void drawExtents(Call &call, int64_t kind);
+  Call drawCall(CallKind kind);
+  void drawExtents(Call &call, CallKind kind);
   reference::Tensor drawValues(const Call &call, const Argument &argument);
   llvm::SmallVector<int64_t> drawStrides(const Argument &argument,
                                          llvm::ArrayRef<int64_t> shape);

@@ -49,7 +49,7 @@ const std::map<std::string, MutantSpec> &fovea::numerics::getMutantSuite() {
     add("open", "f32", 2, 1, 4, 4,
         {"j // 4 <= i // 3 and not prefix(p) and i * j % 5 < 4",
          {{"p", 0, 20}}});
-    add("matrix", "bf16", 4, 2, 40, 24, {"causal(bottom_right)"});
+    add("matrix", "bf16", 2, 2, 8, 8, {""});
     specs["matrix"].isa = "amx";
     return specs;
   }();
@@ -250,6 +250,28 @@ static const Fault faults[] = {
      "partial", "arith.minsi(arith.addi(_, 8), _)", "add 1 -1"},
     {"partial: the first head of a group for all of it", "heads", Vector,
      "partial", "arith.addi(arith.muli(_, 3), arith.subi)", "keep 0"},
+
+    // Matrix units.
+    {"matrix: K is not cleared behind its last element", "matrix", Tiled, "",
+     "linalg.fill[64x24xbf16]", "erase"},
+    {"matrix: Q is not cleared behind its last element", "matrix", Tiled, "",
+     "linalg.fill[32x24xbf16]", "erase"},
+    {"matrix: a weight stands on the other's place in its pair", "matrix",
+     Vector, "partial", "arith.ori(!arith.shrui(arith.addi, 16), _)",
+     "set 1 0"},
+    {"matrix: the pairs of Q begin one element late", "matrix", Vector,
+     "partial", "amx.tile_load(#0)", "add 3 1"},
+    {"matrix: scores behind the last key weigh", "matrix", Vector, "partial",
+     "scf.for(arith.minsi, 64, 1)", "copy 0 1"},
+    {"matrix: the last unit of keys is not multiplied", "matrix", Vector,
+     "partial", "scf.for(0, arith.addi(arith.divui, 2), 1)", "add 1 -1"},
+    {"matrix: acc keeps its scale as the reference rises", "matrix", Vector,
+     "partial",
+     "scf.if(!vector.reduction(arith.ori(arith.cmpf[olt](_, 1), _)))",
+     "result 0"},
+    {"matrix: the state stays relative to the reference", "matrix", Vector,
+     "partial", "arith.select(arith.cmpf[olt], llvm.call_intrinsic, 1)",
+     "result 1"},
 
     // Merging and finishing.
     {"merge: the first part keeps its scale", "causal", Vector, "merge",
