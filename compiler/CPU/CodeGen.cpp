@@ -142,7 +142,8 @@ public:
       if (function.hasFnAttribute(matrixUnitsAttr))
         kept.insert(("function (" + function.getName() + ")").str());
     previous = &context.getOptPassGate();
-    context.setOptPassGate(*this);
+    if (!kept.empty()) // asked before every pass on every function
+      context.setOptPassGate(*this);
   }
   ~OrderKeeper() override { context.setOptPassGate(*previous); }
 
