@@ -2,7 +2,7 @@
 // Exceptions. See LICENSE for license information. SPDX-License-Identifier:
 // Apache-2.0 WITH LLVM-exception
 
-// Translation to LLVM IR, the descriptor and the entry points, and emission.
+// Translation to LLVM IR, the descriptor and the entry points.
 // The code of every instruction set lives in one module: each function says
 // what it is compiled for in its own attributes.
 
@@ -19,8 +19,6 @@
 #include "llvm/IR/IRBuilder.h"
 #include "llvm/IR/Verifier.h"
 #include "llvm/Linker/Linker.h"
-#include "llvm/Object/ArchiveWriter.h"
-#include "llvm/Support/SmallVectorMemoryBuffer.h"
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/Target/TargetMachine.h"
 
@@ -36,10 +34,6 @@ using llvm::StringRef;
 
 namespace fovea {
 namespace {
-
-/// The processor of the code outside the variants; each variant's functions
-/// name their own.
-constexpr llvm::StringLiteral baselineCpu = "x86-64";
 
 template <typename... Ts> Error makeError(const char *format, Ts... values) {
   return createStringError(std::errc::invalid_argument, format, values...);
@@ -358,7 +352,7 @@ buildKernelModule(ArrayRef<IsaModule> isas, const KernelInterface &kernel,
                   llvm::LLVMContext &context) {
   initializeBackend();
   Expected<std::unique_ptr<llvm::TargetMachine>> machine =
-      cpu::createTargetMachine(baselineCpu);
+      cpu::createTargetMachine(cpu::baselineCpu);
   if (!machine)
     return machine.takeError();
   auto module = std::make_unique<llvm::Module>(kernel.name, context);
@@ -382,31 +376,6 @@ buildKernelModule(ArrayRef<IsaModule> isas, const KernelInterface &kernel,
   if (Error error = verify(*module, "after optimisation"))
     return std::move(error);
   return module;
-}
-
-Expected<std::unique_ptr<llvm::MemoryBuffer>> emitModule(llvm::Module &module,
-                                                         EmitKind kind) {
-  initializeBackend();
-  Expected<std::unique_ptr<llvm::TargetMachine>> machine =
-      cpu::createTargetMachine(baselineCpu);
-  if (!machine)
-    return machine.takeError();
-  Expected<llvm::SmallVector<char, 0>> bytes =
-      cpu::emitCode(module, **machine, kind == EmitKind::Assembly);
-  if (!bytes)
-    return bytes.takeError();
-  return std::make_unique<llvm::SmallVectorMemoryBuffer>(
-      std::move(*bytes), module.getName(), /*RequiresNullTerminator=*/false);
-}
-
-Expected<std::unique_ptr<llvm::MemoryBuffer>>
-makeArchive(llvm::MemoryBufferRef object, StringRef memberName) {
-  llvm::NewArchiveMember member(
-      llvm::MemoryBufferRef(object.getBuffer(), memberName));
-  return llvm::writeArchiveToBuffer(member,
-                                    llvm::SymtabWritingMode::NormalSymtab,
-                                    llvm::object::Archive::K_GNU,
-                                    /*Deterministic=*/true, /*Thin=*/false);
 }
 
 } // namespace fovea

@@ -3,8 +3,8 @@
 // Apache-2.0 WITH LLVM-exception
 
 // From the modules of the llvm phase, one per instruction set, to one LLVM
-// module with everything that an artifact holds, and on to assembly or an
-// object. It must not be asked to lower MLIR, nor to write files.
+// module with everything that an artifact holds. It must not be asked to lower
+// MLIR, nor to write files.
 
 #ifndef FOVEA_COMPILER_ARTIFACT_KERNELMODULE_H
 #define FOVEA_COMPILER_ARTIFACT_KERNELMODULE_H
@@ -15,7 +15,6 @@
 #include "llvm/ADT/SmallVector.h"
 #include "llvm/IR/Module.h"
 #include "llvm/Support/Error.h"
-#include "llvm/Support/MemoryBuffer.h"
 
 #include <memory>
 #include <string>
@@ -36,18 +35,8 @@ llvm::Expected<std::unique_ptr<llvm::Module>>
 buildKernelModule(llvm::ArrayRef<IsaModule> isas, const KernelInterface &kernel,
                   llvm::LLVMContext &context);
 
-enum class EmitKind { Assembly, Object };
-
-/// Leaves the module as code generation leaves it, of no further use.
-llvm::Expected<std::unique_ptr<llvm::MemoryBuffer>>
-emitModule(llvm::Module &module, EmitKind kind);
-
 /// The best target that this machine runs, or null.
 const Target *hostTarget();
-
-/// An archive whose one member is the object.
-llvm::Expected<std::unique_ptr<llvm::MemoryBuffer>>
-makeArchive(llvm::MemoryBufferRef object, llvm::StringRef memberName);
 
 } // namespace fovea
 

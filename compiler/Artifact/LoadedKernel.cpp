@@ -2,7 +2,7 @@
 // Exceptions. See LICENSE for license information. SPDX-License-Identifier:
 // Apache-2.0 WITH LLVM-exception
 
-// Links an object in memory with the runtime of this program.
+// Links objects in memory with the runtime of this program.
 
 #include "compiler/Artifact/LoadedKernel.h"
 
@@ -24,8 +24,7 @@ LoadedKernel::LoadedKernel() = default;
 LoadedKernel::~LoadedKernel() = default;
 
 Expected<std::unique_ptr<LoadedKernel>>
-LoadedKernel::load(std::unique_ptr<llvm::MemoryBuffer> object,
-                   llvm::StringRef kernelName) {
+LoadedKernel::load(Objects objects, llvm::StringRef kernelName) {
   LLVMInitializeX86TargetInfo();
   LLVMInitializeX86Target();
   LLVMInitializeX86TargetMC();
@@ -55,8 +54,9 @@ LoadedKernel::load(std::unique_ptr<llvm::MemoryBuffer> object,
     return process.takeError();
   library.addGenerator(std::move(*process));
 
-  if (Error error = (*jit)->addObjectFile(std::move(object)))
-    return std::move(error);
+  for (std::unique_ptr<llvm::MemoryBuffer> &object : objects)
+    if (Error error = (*jit)->addObjectFile(std::move(object)))
+      return std::move(error);
   Expected<llvm::orc::ExecutorAddr> address =
       (*jit)->lookup((kernelName + "_kernel").str());
   if (!address)

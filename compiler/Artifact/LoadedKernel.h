@@ -7,9 +7,10 @@
 #ifndef FOVEA_COMPILER_ARTIFACT_LOADEDKERNEL_H
 #define FOVEA_COMPILER_ARTIFACT_LOADEDKERNEL_H
 
+#include "compiler/Artifact/ObjectCode.h"
+
 #include "llvm/ADT/StringRef.h"
 #include "llvm/Support/Error.h"
-#include "llvm/Support/MemoryBuffer.h"
 
 #include <memory>
 
@@ -23,10 +24,10 @@ namespace fovea {
 
 class LoadedKernel {
 public:
-  /// Loads the object of the kernel of that name. Its calls into the runtime go
-  /// to the copy that this program holds.
+  /// Loads the objects of the kernel of that name. Their calls into the runtime
+  /// go to the copy that this program holds.
   static llvm::Expected<std::unique_ptr<LoadedKernel>>
-  load(std::unique_ptr<llvm::MemoryBuffer> object, llvm::StringRef kernelName);
+  load(Objects objects, llvm::StringRef kernelName);
   ~LoadedKernel();
 
   /// The descriptor, which lives as long as this.

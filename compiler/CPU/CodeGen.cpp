@@ -11,6 +11,8 @@
 
 #include "mlir/Conversion/Passes.h"
 #include "mlir/Dialect/Arith/Transforms/Passes.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/MemRef/Transforms/Passes.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Transforms/Passes.h"
@@ -30,24 +32,26 @@ using namespace mlir;
 using namespace fovea::cpu;
 
 void fovea::cpu::addConversionToLLVM(OpPassManager &pm) {
+  // What can be done to one function is nested, for functions to be converted
+  // side by side.
   // attn is gone: func, scf, vector, memref, math, arith.
-  pm.addPass(createExpandMath());
+  pm.addNestedPass<func::FuncOp>(createExpandMath());
   arith::ArithExpandOpsPassOptions expand;
   expand.includeBf16 =
       true; // AVX2 and plain AVX-512 have no instruction for it
-  pm.addPass(arith::createArithExpandOpsPass(expand));
-  pm.addPass(createCanonicalizerPass());
-  pm.addPass(createCSEPass());
-  pm.addPass(createSCFToControlFlowPass());
+  pm.addNestedPass<func::FuncOp>(arith::createArithExpandOpsPass(expand));
+  pm.addNestedPass<func::FuncOp>(createCanonicalizerPass());
+  pm.addNestedPass<func::FuncOp>(createCSEPass());
+  pm.addNestedPass<func::FuncOp>(createSCFToControlFlowPass());
   // cf, vector, memref without strides in subviews, math, arith.
-  pm.addPass(memref::createExpandStridedMetadataPass());
-  pm.addPass(createLowerAffinePass());
-  pm.addPass(createConvertVectorToLLVMPass());
+  pm.addNestedPass<func::FuncOp>(memref::createExpandStridedMetadataPass());
+  pm.addNestedPass<func::FuncOp>(createLowerAffinePass());
+  pm.addNestedPass<func::FuncOp>(createConvertVectorToLLVMPass());
   pm.addPass(createConvertToLLVMPass());
   // llvm.
-  pm.addPass(createReconcileUnrealizedCastsPass());
-  pm.addPass(createCanonicalizerPass());
-  pm.addPass(createCSEPass());
+  pm.addNestedPass<LLVM::LLVMFuncOp>(createReconcileUnrealizedCastsPass());
+  pm.addNestedPass<LLVM::LLVMFuncOp>(createCanonicalizerPass());
+  pm.addNestedPass<LLVM::LLVMFuncOp>(createCSEPass());
 }
 
 llvm::Expected<std::unique_ptr<llvm::TargetMachine>>
@@ -67,23 +71,44 @@ fovea::cpu::createTargetMachine(StringRef cpu) {
       llvm::CodeGenOptLevel::Aggressive));
 }
 
-/// Kernels come unrolled, in vectors, canonicalised and free of common
-/// subexpressions. What is left is what the lowering to LLVM itself adds:
-/// memref descriptors to take apart, address arithmetic to fold, guards of
-/// loops. The default pipeline at O2 takes twice as long for kernels that are
-/// no faster, and adds unrolled loops around them that cost size.
+// Kernels come unrolled, in vectors, canonicalised and free of common
+// subexpressions. What is left is what the lowering to LLVM itself adds:
+// memref descriptors to take apart, address arithmetic to fold, guards of
+// loops. The default pipeline at O2 takes twice as long for kernels that are
+// no faster, and adds unrolled loops around them that cost size.
 #define INSTCOMBINE "instcombine<no-verify-fixpoint>"
-static constexpr char cleanupPipeline[] =
+
+/// Looks at several functions. Entries take their bodies in; of descriptors the
+/// parts in use are passed.
+static constexpr char modulePipeline[] =
     "function(sroa,early-cse<memssa>," INSTCOMBINE ",simplifycfg),"
-    // Entries take their bodies in; of descriptors the parts in use are passed.
-    "ipsccp,cgscc(inline),deadargelim,"
+    "ipsccp,cgscc(inline),deadargelim,globaldce";
+
+/// Looks at one function at a time.
+static constexpr char functionPipeline[] =
     "function(loop-simplify,lcssa,"
     "loop-mssa(loop-rotate,licm,simple-loop-unswitch<no-nontrivial;trivial>),"
     "simplifycfg," INSTCOMBINE ","
     "loop(loop-idiom,indvars,loop-deletion),"
-    "sroa,gvn,dse,loop-mssa(licm),simplifycfg," INSTCOMBINE "),"
-    "globaldce";
+    "sroa,gvn,loop-mssa(licm),simplifycfg," INSTCOMBINE ")";
 #undef INSTCOMBINE
+
+static void runPipeline(llvm::Module &module, llvm::TargetMachine &target,
+                        const char *pipeline) {
+  llvm::LoopAnalysisManager loops;
+  llvm::FunctionAnalysisManager functions;
+  llvm::CGSCCAnalysisManager callGraph;
+  llvm::ModuleAnalysisManager modules;
+  llvm::PassBuilder builder(&target);
+  builder.registerModuleAnalyses(modules);
+  builder.registerCGSCCAnalyses(callGraph);
+  builder.registerFunctionAnalyses(functions);
+  builder.registerLoopAnalyses(loops);
+  builder.crossRegisterProxies(loops, functions, callGraph, modules);
+  llvm::ModulePassManager passes;
+  llvm::cantFail(builder.parsePassPipeline(passes, pipeline));
+  passes.run(module, modules);
+}
 
 void fovea::cpu::mergeEqualFunctions(llvm::Module &module) {
   llvm::ModuleAnalysisManager modules;
@@ -116,19 +141,7 @@ void fovea::cpu::optimize(llvm::Module &module, llvm::TargetMachine &target) {
           (others + (others.empty() ? "" : ",") + "+amx-tile,+amx-bf16").str());
     }
   }
-  llvm::LoopAnalysisManager loops;
-  llvm::FunctionAnalysisManager functions;
-  llvm::CGSCCAnalysisManager callGraph;
-  llvm::ModuleAnalysisManager modules;
-  llvm::PassBuilder builder(&target);
-  builder.registerModuleAnalyses(modules);
-  builder.registerCGSCCAnalyses(callGraph);
-  builder.registerFunctionAnalyses(functions);
-  builder.registerLoopAnalyses(loops);
-  builder.crossRegisterProxies(loops, functions, callGraph, modules);
-  llvm::ModulePassManager passes;
-  llvm::cantFail(builder.parsePassPipeline(passes, cleanupPipeline));
-  passes.run(module, modules);
+  runPipeline(module, target, modulePipeline);
 }
 
 namespace {
@@ -164,6 +177,7 @@ fovea::cpu::emitCode(llvm::Module &module, llvm::TargetMachine &target,
                      bool asAssembly) {
   llvm::SmallVector<char, 0> code;
   llvm::raw_svector_ostream stream(code);
+  runPipeline(module, target, functionPipeline);
   OrderKeeper keeper(module);
   llvm::legacy::PassManager passes;
   auto type = asAssembly ? llvm::CodeGenFileType::AssemblyFile

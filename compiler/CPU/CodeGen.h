@@ -38,13 +38,18 @@ void addConversionToLLVM(mlir::OpPassManager &pm);
 llvm::Expected<std::unique_ptr<llvm::TargetMachine>>
 createTargetMachine(llvm::StringRef cpu);
 
-/// Marks every function of `module` for the target and optimises it.
+/// The processor of code that runs on each: what is outside the variants.
+inline constexpr char baselineCpu[] = "x86-64";
+
+/// Marks every function of `module` for the target and does what takes a look
+/// at more than one function.
 void optimize(llvm::Module &module, llvm::TargetMachine &target);
 
 /// Functions that are the same, down to what they are compiled for, become one.
 void mergeEqualFunctions(llvm::Module &module);
 
-/// Optimised `module` as an object file or as assembly.
+/// Optimises each function of `module` and emits it as an object file or as
+/// assembly. What becomes of a function does not depend on the others.
 llvm::Expected<llvm::SmallVector<char, 0>> emitCode(llvm::Module &module,
                                                     llvm::TargetMachine &target,
                                                     bool asAssembly = false);

@@ -128,7 +128,7 @@ bool feedCompiler(Kind kind, StringRef bytes, uint64_t index) {
   const fovea::Target &target =
       fovea::getTargets()[index / compiled % fovea::getTargets().size()];
   if (index % compiled == 0)
-    isGood(compilation.compileObject(&target) != nullptr);
+    isGood(compilation.compileObjects(&target).has_value());
   else if (index % lowered == 0)
     isGood(bool(compilation.lower(fovea::Phase::Tiled, target)));
   return true;

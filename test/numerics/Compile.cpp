@@ -62,10 +62,10 @@ compileKernel(ModuleOp module, Target target,
   auto code = buildKernelModule(IsaModule{&target, *copy}, *interface, context);
   if (!code)
     return code.takeError();
-  auto object = emitModule(**code, EmitKind::Object);
-  if (!object)
-    return object.takeError();
-  return LoadedKernel::load(std::move(*object), interface->name);
+  auto objects = emitObjects(**code);
+  if (!objects)
+    return objects.takeError();
+  return LoadedKernel::load(std::move(*objects), interface->name);
 }
 
 llvm::Expected<std::unique_ptr<LoadedKernel>>

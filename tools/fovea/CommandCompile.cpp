@@ -8,8 +8,8 @@
 #include "tools/fovea/Commands.h"
 #include "tools/fovea/Compilation.h"
 
+#include "compiler/Artifact/Linker.h"
 #include "compiler/Artifact/OutputSet.h"
-#include "compiler/Artifact/SharedLibrary.h"
 
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/FileSystem.h"
@@ -152,8 +152,7 @@ public:
     case Product::Assembly: {
       // Emission changes a module, and the object may want this one too.
       if (!needCode() ||
-          !take(emitModule(*llvm::CloneModule(*code), EmitKind::Assembly),
-                contents))
+          !take(emitAssembly(*llvm::CloneModule(*code)), contents, ExitBug))
         return false;
       break;
     }
@@ -165,25 +164,19 @@ public:
     case Product::Archive:
       if (!needObject() ||
           !take(makeArchive(*object, compilation.kernel().name + ".o"),
-                contents))
+                contents, ExitBug))
         return false;
       break;
-    case Product::SharedLibrary: {
-      if (!needObject())
+    case Product::SharedLibrary:
+      if (!needObjects() ||
+          !take(linkSharedLibrary(objects, compilation.kernel().name,
+                                  line.runtime == "shared"
+                                      ? RuntimeLinkage::Shared
+                                      : RuntimeLinkage::Static,
+                                  line.linker),
+                contents, ExitBadInput))
         return false;
-      Expected<std::unique_ptr<MemoryBuffer>> library =
-          linkSharedLibrary(*object, compilation.kernel().name,
-                            line.runtime == "shared" ? RuntimeLinkage::Shared
-                                                     : RuntimeLinkage::Static,
-                            line.linker);
-      // The linker and the runtime library are the user's installation.
-      if (!library) {
-        compilation.exitCode = fail(ExitBadInput, library.takeError());
-        return false;
-      }
-      contents = (*library)->getBuffer().str();
       break;
-    }
     }
     files.push_back({named.suffix.str(), std::move(contents),
                      named.product == Product::SharedLibrary});
@@ -195,6 +188,7 @@ private:
   llvm::ArrayRef<const Target *> targets;
   const CommandLine &line;
   std::unique_ptr<llvm::Module> code;
+  Objects objects;
   std::unique_ptr<MemoryBuffer> object;
 
   bool needCode() {
@@ -203,28 +197,57 @@ private:
     return code != nullptr;
   }
 
-  bool needObject() {
-    if (object)
+  bool needObjects() {
+    if (!objects.empty())
       return true;
     if (!needCode())
       return false;
-    Expected<std::unique_ptr<MemoryBuffer>> emitted =
-        emitModule(*llvm::CloneModule(*code), EmitKind::Object);
+    // Several objects take a linker to become one.
+    unsigned limit = maxObjects;
+    if (line.linker.empty()) {
+      if (Error error = findLinker("").takeError()) {
+        llvm::consumeError(std::move(error));
+        limit = 1;
+        llvm::errs() << "fovea: note: no linker was found, so code is "
+                        "generated on one thread\n";
+      }
+    }
+    Expected<Objects> emitted = emitObjects(*llvm::CloneModule(*code), limit);
     if (!emitted) {
       compilation.exitCode = failWithReproducer(emitted.takeError());
       return false;
     }
-    object = std::move(*emitted);
+    objects = std::move(*emitted);
     return true;
   }
 
-  bool take(Expected<std::unique_ptr<MemoryBuffer>> buffer,
-            std::string &contents) {
-    if (!buffer) {
-      compilation.exitCode = failWithReproducer(buffer.takeError());
-      return false;
+  bool needObject() {
+    return object ||
+           (needObjects() &&
+            take(linkObject(objects, compilation.kernel().name, line.linker),
+                 object, ExitBadInput));
+  }
+
+  /// `culprit` says whose fault an error is: the linker and the runtime library
+  /// are the user's installation.
+  bool take(Expected<std::unique_ptr<MemoryBuffer>> made,
+            std::unique_ptr<MemoryBuffer> &buffer, ExitCode culprit) {
+    if (made) {
+      buffer = std::move(*made);
+      return true;
     }
-    contents = (*buffer)->getBuffer().str();
+    compilation.exitCode = culprit == ExitBug
+                               ? failWithReproducer(made.takeError())
+                               : fail(culprit, made.takeError());
+    return false;
+  }
+
+  bool take(Expected<std::unique_ptr<MemoryBuffer>> made, std::string &contents,
+            ExitCode culprit) {
+    std::unique_ptr<MemoryBuffer> buffer;
+    if (!take(std::move(made), buffer, culprit))
+      return false;
+    contents = buffer->getBuffer().str();
     return true;
   }
 };

@@ -7,7 +7,7 @@
 #include "tools/fovea/Commands.h"
 #include "tools/fovea/Compilation.h"
 
-#include "compiler/Artifact/SharedLibrary.h"
+#include "compiler/Artifact/Linker.h"
 #include "compiler/Frontend/Spec.h"
 #include "fovea/runtime.h"
 

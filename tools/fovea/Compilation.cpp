@@ -156,7 +156,7 @@ void noteForReproducer(StringRef note) {
     *reproducerNote = note.str();
 }
 
-Compilation::Compilation() : context(MLIRContext::Threading::DISABLED) {
+Compilation::Compilation() {
   DialectRegistry registry;
   registerKernelDialects(registry);
   frontend::registerDialects(registry);
@@ -294,27 +294,26 @@ Compilation::compile(ArrayRef<const Target *> targets) {
   return std::move(*result);
 }
 
-std::unique_ptr<MemoryBuffer>
-Compilation::compileObject(ArrayRef<const Target *> targets) {
+std::optional<Objects>
+Compilation::compileObjects(ArrayRef<const Target *> targets) {
   std::unique_ptr<llvm::Module> code = compile(targets);
   if (!code)
-    return nullptr;
-  Expected<std::unique_ptr<MemoryBuffer>> object =
-      emitModule(*code, EmitKind::Object);
-  if (!object) {
-    exitCode = failWithReproducer(object.takeError());
-    return nullptr;
+    return std::nullopt;
+  Expected<Objects> objects = emitObjects(*code);
+  if (!objects) {
+    exitCode = failWithReproducer(objects.takeError());
+    return std::nullopt;
   }
-  return std::move(*object);
+  return std::move(*objects);
 }
 
 std::unique_ptr<LoadedKernel>
 Compilation::load(ArrayRef<const Target *> targets) {
-  std::unique_ptr<MemoryBuffer> object = compileObject(targets);
-  if (!object)
+  std::optional<Objects> objects = compileObjects(targets);
+  if (!objects)
     return nullptr;
   Expected<std::unique_ptr<LoadedKernel>> loaded =
-      LoadedKernel::load(std::move(object), interface.name);
+      LoadedKernel::load(std::move(*objects), interface.name);
   if (!loaded) {
     exitCode = failWithReproducer(loaded.takeError());
     return nullptr;

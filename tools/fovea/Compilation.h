@@ -83,8 +83,7 @@ public:
 
   /// Code for the targets, the best first, optimised.
   std::unique_ptr<llvm::Module> compile(llvm::ArrayRef<const Target *> targets);
-  std::unique_ptr<llvm::MemoryBuffer>
-  compileObject(llvm::ArrayRef<const Target *> targets);
+  std::optional<Objects> compileObjects(llvm::ArrayRef<const Target *> targets);
   std::unique_ptr<LoadedKernel> load(llvm::ArrayRef<const Target *> targets);
 
   /// What the descriptions of the artifact tell.

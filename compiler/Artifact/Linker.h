@@ -2,11 +2,13 @@
 // Exceptions. See LICENSE for license information. SPDX-License-Identifier:
 // Apache-2.0 WITH LLVM-exception
 
-// From an object to a shared library, by the system's linker, with the runtime
-// inside or named as a dependency.
+// From the objects of a kernel to one object or to a shared library, by the
+// system's linker.
 
-#ifndef FOVEA_COMPILER_ARTIFACT_SHAREDLIBRARY_H
-#define FOVEA_COMPILER_ARTIFACT_SHAREDLIBRARY_H
+#ifndef FOVEA_COMPILER_ARTIFACT_LINKER_H
+#define FOVEA_COMPILER_ARTIFACT_LINKER_H
+
+#include "compiler/Artifact/ObjectCode.h"
 
 #include "llvm/ADT/StringRef.h"
 #include "llvm/Support/Error.h"
@@ -31,11 +33,17 @@ llvm::Expected<std::string> findLinker(llvm::StringRef wanted);
 /// installation's library folder.
 llvm::Expected<std::string> findRuntimeLibrary(RuntimeLinkage linkage);
 
-/// The contents of NAME.so for the kernel's object.
+/// The contents of NAME.o: the objects as one, in which what they share with
+/// each other is local.
 llvm::Expected<std::unique_ptr<llvm::MemoryBuffer>>
-linkSharedLibrary(llvm::MemoryBufferRef object, llvm::StringRef kernelName,
+linkObject(const Objects &objects, llvm::StringRef kernelName,
+           llvm::StringRef wantedLinker);
+
+/// The contents of NAME.so, with the runtime inside or named as a dependency.
+llvm::Expected<std::unique_ptr<llvm::MemoryBuffer>>
+linkSharedLibrary(const Objects &objects, llvm::StringRef kernelName,
                   RuntimeLinkage linkage, llvm::StringRef wantedLinker);
 
 } // namespace fovea
 
-#endif // FOVEA_COMPILER_ARTIFACT_SHAREDLIBRARY_H
+#endif // FOVEA_COMPILER_ARTIFACT_LINKER_H
