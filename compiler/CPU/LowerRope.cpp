@@ -416,14 +416,16 @@ struct LowerRopePass : fovea::impl::LowerRopeBase<LowerRopePass> {
     memref::GlobalOp &global = globals[table];
     if (global)
       return global;
-    auto b = OpBuilder::atBlockBegin(getOperation().getBody());
+    OpBuilder b(&getContext());
     auto type =
         MemRefType::get(table.getType().getShape(), table.getElementType());
     global = memref::GlobalOp::create(
         b, getOperation().getLoc(), "attn_rope_frequencies",
         b.getStringAttr("private"), type, table, /*constant=*/true,
         /*alignment=*/b.getI64IntegerAttr(64));
-    SymbolTable(getOperation()).insert(global);
+    // Not in the module yet: of two with one name, insert renames the newcomer.
+    SymbolTable(getOperation())
+        .insert(global, getOperation().getBody()->begin());
     return global;
   }
 

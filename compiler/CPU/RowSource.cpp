@@ -132,14 +132,17 @@ static void emitPositions(OpBuilder &builder, Location loc, RopeOp rope,
 void RowSource::emitTile(OpBuilder &builder, Location loc, Value b, Value g,
                          Value row0, Value rows, int64_t group,
                          AffineMap tensorMap, Value extent, Value positions,
-                         Value tile) const {
+                         Value tile, Value staged) const {
+  if (!staged || chain.empty())
+    staged = tile;
   GatherRowsOp::create(builder, loc, TypeRange(), source, b, g, row0, rows,
-                       tile, builder.getI64IntegerAttr(group),
+                       staged, builder.getI64IntegerAttr(group),
                        AffineMapAttr::get(tensorMap));
   for (Operation *op : chain) {
+    Value result = op == chain.back() ? tile : staged;
     if (auto norm = dyn_cast<RmsNormOp>(op)) {
-      RmsNormOp::create(builder, loc, TypeRange(), tile, norm.getWeight(), tile,
-                        norm.getEpsAttr(), norm.getUnitOffsetAttr());
+      RmsNormOp::create(builder, loc, TypeRange(), staged, norm.getWeight(),
+                        result, norm.getEpsAttr(), norm.getUnitOffsetAttr());
       continue;
     }
     auto rope = cast<RopeOp>(op);
@@ -147,8 +150,8 @@ void RowSource::emitTile(OpBuilder &builder, Location loc, Value b, Value g,
     Value length = rope.getLength();
     if (length)
       length = ofBatchRow(builder, loc, length, b);
-    RopeOp::create(builder, loc, TypeRange(), tile, positions,
-                   /*offset=*/Value(), length, tile, rope.getStyleAttr(),
+    RopeOp::create(builder, loc, TypeRange(), staged, positions,
+                   /*offset=*/Value(), length, result, rope.getStyleAttr(),
                    rope.getBaseAttr(), rope.getRotaryDimAttr(),
                    rope.getScalingAttr());
   }

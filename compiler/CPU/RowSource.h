@@ -27,14 +27,18 @@ public:
   mlir::Value getSource() const { return source; }
   bool hasChain() const { return !chain.empty(); }
 
-  /// Fills `tile` ([L][width], compute type) with rows [row0, row0 + rows) of
-  /// kv head `g` of batch `b`, folded over `group`, and applies the chain.
-  /// `tensorMap` takes (b, h, i, d) to the source's dimensions; `positions`
-  /// ([L] i64) is scratch; `extent` is the number of indices i.
+  /// Fills `tile` ([L][width]) with rows [row0, row0 + rows) of kv head `g` of
+  /// batch `b`, folded over `group`, and applies the chain. `tensorMap` takes
+  /// (b, h, i, d) to the source's dimensions; `positions` ([L] i64) is scratch;
+  /// `extent` is the number of indices i. A chain computes in `staged`, of the
+  /// tile's shape and the compute type, and its last operation rounds to the
+  /// type of `tile`; without `staged`, in `tile`, which then has the compute
+  /// type.
   void emitTile(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value b,
                 mlir::Value g, mlir::Value row0, mlir::Value rows,
                 int64_t group, mlir::AffineMap tensorMap, mlir::Value extent,
-                mlir::Value positions, mlir::Value tile) const;
+                mlir::Value positions, mlir::Value tile,
+                mlir::Value staged = {}) const;
 
   /// Removes the operations of the chains, which may be one chain several
   /// times, and their temporaries that nothing else uses.

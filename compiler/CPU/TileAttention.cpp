@@ -151,10 +151,10 @@ private:
     Value taken;     // i1: whether a decode has this many rows
     Value itemHeads; // kv heads that an item of it walks through
     Layout layout;
-    Value positions, gathered; // per worker
-    Value out, lse, sinks;     // per worker
-    Value rows;                // what the kernel reads
-    Value acc, max, sum;       // the state
+    // Per worker.
+    Value positions, gathered, staged, out, lse, sinks;
+    Value rows;          // what the kernel reads
+    Value acc, max, sum; // the state
   };
   /// A query tile's place in the problem.
   struct Place {
@@ -179,7 +179,7 @@ private:
   KeyTile makeKeyTile(const Tile &tile, Value positions);
   /// K and V of a round of kv heads, and scratch of a worker that packs.
   struct PackedKeys {
-    Value key, value, stagedValue;
+    Value key, value, stagedKey, stagedValue;
   };
   PackedKeys allocatePacked(Value heads, Value chunks, Layout layout);
   void emitPack(OpBuilder &b, const PackedKeys &packed, Value head,
@@ -261,6 +261,8 @@ AttentionTiler::Tile AttentionTiler::makeTile(int64_t size, Layout layout) {
     break;
   case Layout::Matrix:
     tile.gathered = scratch({size, padded(width)}, rewriter.getBF16Type());
+    if (query.hasChain())
+      tile.staged = scratch({size, width}, compute);
     tile.rows = perHead({padded(width) / 2, size, 2}, rewriter.getBF16Type());
     break;
   }
@@ -281,8 +283,8 @@ AttentionTiler::KeyTile AttentionTiler::makeKeyTile(const Tile &tile,
 AttentionTiler::Tile AttentionTiler::tileOf(OpBuilder &b, const Tile &buffers,
                                             Value worker) {
   Tile tile = buffers;
-  for (Value *part :
-       {&tile.positions, &tile.gathered, &tile.out, &tile.lse, &tile.sinks})
+  for (Value *part : {&tile.positions, &tile.gathered, &tile.staged, &tile.out,
+                      &tile.lse, &tile.sinks})
     if (*part)
       *part = slot(b, *part, worker);
   return tile;
@@ -331,7 +333,7 @@ void AttentionTiler::emitQuery(OpBuilder &b, const Tile &tile,
   Value gathered = tile.layout == Layout::Rows ? tile.rows : tile.gathered;
   query.emitTile(b, loc, place.b, place.g, place.row0, count, group,
                  rowsMap(maps[0], true), queries, tile.positions,
-                 firstColumns(b, gathered, width));
+                 firstColumns(b, gathered, width), tile.staged);
   if (tile.layout == Layout::Lanes)
     linalg::TransposeOp::create(b, loc, gathered, tile.rows,
                                 ArrayRef<int64_t>{1, 0});
@@ -576,10 +578,11 @@ AttentionTiler::allocatePacked(Value heads, Value chunks, Layout layout) {
   Value keyRows = ix.mul(chunks, ix.cst(kvTile));
   if (layout != Layout::Matrix)
     return {allocate(keyRows, {width}, compute),
-            allocate(keyRows, {valueWidth}, compute), Value()};
+            allocate(keyRows, {valueWidth}, compute), Value(), Value()};
   Type stored = rewriter.getBF16Type();
   return {allocate(keyRows, {padded(width)}, stored),
           allocate(chunks, {padded(valueWidth), kvTile}, stored),
+          key.hasChain() ? scratch({kvTile, width}, compute) : Value(),
           scratch({kvTile, valueWidth}, stored)};
 }
 
@@ -593,15 +596,17 @@ void AttentionTiler::emitPack(OpBuilder &b, const PackedKeys &packed,
   Value j0 = ix.mul(chunk, ix.cst(kvTile));
   Value count =
       ix.max(ix.cst(0), ix.min(ix.cst(kvTile), ix.sub(place.keys, j0)));
-  auto gather = [&](const RowSource &source, AffineMap map, Value tile) {
+  auto gather = [&](const RowSource &source, AffineMap map, Value tile,
+                    Value staged = {}) {
     source.emitTile(b, loc, place.b, place.g, j0, count, 1, rowsMap(map, false),
-                    keys, positions, tile);
+                    keys, positions, tile, staged);
   };
   auto rowsAt = [&](Value buffer) {
     return rowsOf(b, slot(b, buffer, head), j0, b.getIndexAttr(kvTile));
   };
   Value keyRows = rowsAt(packed.key);
-  gather(key, maps[1], firstColumns(b, keyRows, width));
+  gather(key, maps[1], firstColumns(b, keyRows, width),
+         packed.stagedKey ? slot(b, packed.stagedKey, worker) : Value());
   if (!packed.stagedValue) {
     gather(value, maps[2], rowsAt(packed.value));
     return;
@@ -910,10 +915,13 @@ LogicalResult AttentionTiler::run() {
   if (config.getMatrixRows())
     for (const RowSource *source : {&query, &key, &value}) {
       auto type = cast<MemRefType>(source->getSource().getType());
-      if (source->hasChain() || !type.getElementType().isBF16())
+      if (!type.getElementType().isBF16())
         return op.emitOpError("has matrix_rows in its #attn.config, but q, k "
-                              "and v are not bf16 as stored");
+                              "and v are not of bf16");
     }
+  if (config.getMatrixRows() && value.hasChain())
+    return op.emitOpError("has matrix_rows in its #attn.config, but v is "
+                          "computed by a norm or RoPE");
   rewriter.setInsertionPoint(op);
   Index ix{rewriter, loc};
   // Temporaries of row operations vanish; extents come from what is read.

@@ -146,6 +146,28 @@ double roundingsOfScore(const double *q, int64_t qStride, const double *k,
   return slope * r + std::abs(s) + 2 * std::abs(rules.rescore(s));
 }
 
+/// How far a score moves when the elements of q and k are rounded: e_j of
+/// ErrorBound.h.
+double errorOfOperands(const double *q, int64_t qStride, const double *k,
+                       int64_t kStride, int64_t count, double scale,
+                       double rounding, PairRules &rules) {
+  if (rounding == 0)
+    return 0;
+  double sum = 0.0, squares = 0.0;
+  for (int64_t d = 0; d < count; ++d) {
+    double product = q[d * qStride] * k[d * kStride];
+    sum += product;
+    squares += square(product);
+  }
+  double s = scale * sum, e = std::abs(scale) * rounding * std::sqrt(squares);
+  // What is infinite stays so.
+  if (!std::isfinite(e))
+    return 0;
+  double exact = rules.rescore(s);
+  return std::max(std::abs(rules.rescore(s + e) - exact),
+                  std::abs(rules.rescore(s - e) - exact));
+}
+
 enum Loop : unsigned { LoopB, LoopG, LoopR, LoopM, LoopN, LoopD, LoopE };
 
 } // namespace
@@ -157,7 +179,7 @@ llvm::Error fovea::reference::errorOf(Operation *op, const Twine &message) {
 llvm::Expected<AttentionResult>
 fovea::reference::interpretAttention(attn::AttentionOp op,
                                      const Environment &env, AttentionMode mode,
-                                     double turning) {
+                                     OperandErrors errors) {
   const Tensor &q = env.tensor(op.getQuery()), &k = env.tensor(op.getKey()),
                &v = env.tensor(op.getValue());
   const Tensor *lengths = env.tensorOrNull(op.getLengths());
@@ -172,9 +194,10 @@ fovea::reference::interpretAttention(attn::AttentionOp op,
   Type f64 = Float64Type::get(op.getContext());
   if (errorSums) {
     result.absoluteSums = Tensor::filled(result.o.shape, f64, 0.0);
-    result.scoreSums = result.absoluteSums;
+    result.scoreSums = result.operandErrors = result.absoluteSums;
     if (result.lse)
-      result.lseScoreSums = Tensor::filled(result.lse->shape, f64, 0.0);
+      result.lseScoreSums = result.lseOperandErrors =
+          Tensor::filled(result.lse->shape, f64, 0.0);
   }
 
   SmallVector<AffineMap> maps = op.getMaps();
@@ -230,6 +253,7 @@ fovea::reference::interpretAttention(attn::AttentionOp op,
   double scale = op.getScaleOrDefault();
   std::vector<int64_t> attended;
   std::vector<double> scores, roundings;
+  std::vector<double> moves;     // of scores, by errorOfOperands
   std::vector<Sum> weights, row; // row: of o
   for (int64_t b = 0; b < batches; ++b) {
     // The keys of this batch row, counted in the whole problem (K1).
@@ -250,6 +274,7 @@ fovea::reference::interpretAttention(attn::AttentionOp op,
         attended.clear();
         scores.clear();
         roundings.clear();
+        moves.clear();
         double max = sinks ? sinks->data[h] : negativeInfinity;
         for (int64_t j = 0; j < keys && origin[3] + j < rowKeys; ++j) {
           rules->set(attn::ArgJ, origin[3] + j);
@@ -265,10 +290,14 @@ fovea::reference::interpretAttention(attn::AttentionOp op,
               scale * dot(query, qs[LoopD], key, ks[LoopD], width));
           attended.push_back(j);
           scores.push_back(s);
-          if (errorSums)
+          if (errorSums) {
             roundings.push_back(roundingsOfScore(query, qs[LoopD], key,
                                                  ks[LoopD], width, scale,
-                                                 turning, *rules));
+                                                 errors.turning, *rules));
+            moves.push_back(errorOfOperands(query, qs[LoopD], key, ks[LoopD],
+                                            width, scale, errors.rounding,
+                                            *rules));
+          }
           max = std::max(max, s);
         }
 
@@ -324,6 +353,32 @@ fovea::reference::interpretAttention(attn::AttentionOp op,
           }
           if (result.lse)
             result.lseScoreSums->data[lse] += error;
+        }
+        if (errors.rounding == 0)
+          continue;
+        // The weights' sum is between that of p_j e^-e_j and of p_j e^e_j.
+        double more = 0.0, less = 0.0;
+        for (auto [weight, move] : llvm::zip_equal(weights, moves)) {
+          if (weight == 0.0)
+            continue;
+          more += static_cast<double>(weight / sum) * std::expm1(move);
+          less += static_cast<double>(weight / sum) * std::expm1(-move);
+        }
+        if (result.lse)
+          result.lseOperandErrors->data[lse] = std::log1p(more);
+        for (auto [j, weight, move] :
+             llvm::zip_equal(attended, weights, moves)) {
+          if (weight == 0.0)
+            continue;
+          double error = static_cast<double>(weight / sum) * std::expm1(move) /
+                         (1.0 + less);
+          const double *value =
+              v.data.data() + b * vs[LoopB] + g * vs[LoopG] + j * vs[LoopN];
+          for (int64_t e = 0; e < valueWidth; ++e) {
+            int64_t at = out + e * os[LoopE];
+            result.operandErrors->data[at] +=
+                error * std::abs(value[e * vs[LoopE]] - result.o.data[at]);
+          }
         }
       }
     }

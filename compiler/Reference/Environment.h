@@ -46,16 +46,25 @@ struct AttentionResult {
   std::optional<Tensor> lse;
   /// See Interpretation; with ErrorSums.
   std::optional<Tensor> absoluteSums, scoreSums, lseScoreSums;
+  std::optional<Tensor> operandErrors, lseOperandErrors;
   int64_t keys = 0;
   /// See countAttending; with Attending.
   std::optional<Tensor> attending;
 };
-/// `turning` is what the error sums take for the errors of |q| |k|, 1 unless
-/// RoPE leaves larger ones (ErrorBound::ofDynamicAngle).
+
+/// What the error sums take into account beside the attention itself.
+struct OperandErrors {
+  /// For the errors of |q| |k|: 1 unless RoPE leaves larger ones
+  /// (ErrorBound::ofDynamicAngle).
+  double turning = 1;
+  /// ErrorBound::ofMatrixOperands.
+  double rounding = 0;
+};
+
 llvm::Expected<AttentionResult> interpretAttention(attn::AttentionOp op,
                                                    const Environment &env,
                                                    AttentionMode mode,
-                                                   double turning);
+                                                   OperandErrors errors);
 
 /// acc, max and sum.
 llvm::Expected<llvm::SmallVector<Tensor>>

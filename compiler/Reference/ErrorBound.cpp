@@ -15,12 +15,15 @@ using namespace fovea::reference;
 
 /// The multiple of the root of a sum of squared roundings that is not passed.
 static constexpr double scoreFactor = 2;
+/// The same where nothing but these roundings is in the sum.
+static constexpr double operandFactor = 3;
 /// The multiple of log2 n + 4.
 static constexpr double sumFactor = 2;
 
 ErrorBound::ErrorBound(Type element, int64_t keys, bool matrixUnits)
     : computeU(element.isF64() ? 0x1p-53 : 0x1p-24),
-      rounds(std::log2(static_cast<double>(std::max<int64_t>(keys, 1))) + 4) {
+      rounds(std::log2(static_cast<double>(std::max<int64_t>(keys, 1))) + 4),
+      matrixUnits(matrixUnits) {
   u = element.isBF16() ? 0x1p-8 : element.isF16() ? 0x1p-11 : computeU;
   expError = matrixUnits ? 0x1p-18 : 0;
   weightU = matrixUnits ? u + 2 * expError : 0;
@@ -29,21 +32,27 @@ ErrorBound::ErrorBound(Type element, int64_t keys, bool matrixUnits)
   least = element.isF64() ? 0x1p-1020 : element.isF16() ? 0x1.1p-25 : 0x1p-124;
 }
 
-double ErrorBound::ofOutput(double o, double absoluteSum,
-                            double scoreSum) const {
+double ErrorBound::ofMatrixOperands(Type element, int operands) {
+  return operandFactor * ErrorBound(element, 0).u *
+         std::sqrt(static_cast<double>(operands));
+}
+
+double ErrorBound::ofOutput(double o, double absoluteSum, double scoreSum,
+                            double operandError) const {
   // No weight times a value: nothing to round.
   if (absoluteSum == 0)
     return 0;
   return u * std::abs(o) + weightU * absoluteSum +
          computeU *
              (sumFactor * rounds * absoluteSum + scoreFactor * scoreSum) +
-         least;
+         (matrixUnits ? operandError : 0) + least;
 }
 
-double ErrorBound::ofLogSumExp(double lse, double scoreSum) const {
+double ErrorBound::ofLogSumExp(double lse, double scoreSum,
+                               double operandError) const {
   return computeU *
              (sumFactor * (rounds + std::abs(lse)) + scoreFactor * scoreSum) +
-         expError;
+         (matrixUnits ? operandError : 0) + expError;
 }
 
 double ErrorBound::ofAppended(double x, double largest) const {
@@ -67,7 +76,10 @@ std::string ErrorBound::describe() const {
          power(sumFactor * computeU) + " (log2 n + 4) sum_j p_j |v_j| + " +
          power(scoreFactor * computeU) +
          " sum_j p_j r_j |v_j - o| of the exact o, for n keys attended to and "
-         "r_j the magnitude of the roundings in score j";
+         "r_j the magnitude of the roundings in score j" +
+         (matrixUnits ? "; more where q or k, behind norms and RoPE, is "
+                        "rounded for matrix units"
+                      : "");
 }
 
 Judgement fovea::reference::judge(const Interpretation &interpretation,
@@ -76,6 +88,7 @@ Judgement fovea::reference::judge(const Interpretation &interpretation,
   const auto &want = std::get<Tensor>(interpretation.results[number]);
   const std::optional<Tensor> &absolute = interpretation.absoluteSums[number],
                               &score = interpretation.scoreSums[number],
+                              &operand = interpretation.operandErrors[number],
                               &appended = interpretation.appended[number];
   ErrorBound bound(want.elementType, interpretation.keys, matrixUnits);
   auto boundOf = [&](int64_t i) {
@@ -84,8 +97,9 @@ Judgement fovea::reference::judge(const Interpretation &interpretation,
                  ? 0.0
                  : bound.ofAppended(want.data[i], appended->data[i]);
     if (absolute)
-      return bound.ofOutput(want.data[i], absolute->data[i], score->data[i]);
-    return bound.ofLogSumExp(want.data[i], score->data[i]);
+      return bound.ofOutput(want.data[i], absolute->data[i], score->data[i],
+                            operand->data[i]);
+    return bound.ofLogSumExp(want.data[i], score->data[i], operand->data[i]);
   };
   Judgement result;
   for (int64_t i = 0; i < want.size(); ++i) {

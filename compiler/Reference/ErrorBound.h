@@ -43,7 +43,24 @@
 //
 // The last rounding, to T, is u_T |o|.
 //
-// Matrix units. Their weights come from a shorter exp, off by at most 2^-18
+// Matrix units. What norms and RoPE make of q and k is f32, and is rounded to T
+// for tile products. An element is then off by at most u_T of itself, the score
+// by the sum of scale q_d k_d times these roundings, 1 or 2 of them in each
+// product, unrelated again. Here nothing else is in the sum, so c = 3: score j
+// moves by at most
+//
+//   e_j = 3 u_T |scale| sqrt(m sum_d (q_d k_d)^2),
+//
+// m being how many of q and k were made so; or as far as f goes from s to s +-
+// e_j. That is no small number, so it goes through exp unabridged: weights are
+// off by a factor between exp(-e_j) and exp(e_j), o hence by
+//
+//   sum_j p_j (exp(e_j) - 1) |v_j - o| / sum_j p_j exp(-e_j),
+//
+// and LSE by ln sum_j p_j exp(e_j): Interpretation::operandErrors. Their
+// products with the other errors are left out.
+//
+// Their weights come from a shorter exp, off by at most 2^-18
 // p_j, and are then rounded to T, by at most u_T p_j; the sum that o is divided
 // by, and LSE, are of the weights before that. So LSE is off by at most 2^-18
 // more, and o by u_T w + 2^-18 (w + |o|), at most (u_T + 2^-17) w. This holds
@@ -64,13 +81,19 @@ public:
   /// of code for matrix units or not.
   ErrorBound(mlir::Type element, int64_t keys, bool matrixUnits = false);
 
+  /// What e_j of matrix units is made of where `operands` of q and k are
+  /// results of norms and RoPE: 3 u_T sqrt(operands).
+  static double ofMatrixOperands(mlir::Type element, int operands);
+
   /// The bound of O, as a sentence.
   std::string describe() const;
 
   /// Of an element of O.
-  double ofOutput(double o, double absoluteSum, double scoreSum) const;
+  double ofOutput(double o, double absoluteSum, double scoreSum,
+                  double operandError = 0) const;
   /// Of an LSE, which is of the compute type.
-  double ofLogSumExp(double lse, double scoreSum) const;
+  double ofLogSumExp(double lse, double scoreSum,
+                     double operandError = 0) const;
   /// Of an element that was appended to a cache; `largest` is the largest
   /// magnitude of its row.
   double ofAppended(double x, double largest) const;
@@ -86,6 +109,7 @@ private:
   double weightU;     ///< of weights in products, beside computeU
   double least;       ///< what underflow can do
   double rounds;      ///< log2 n + 4
+  bool matrixUnits;
 };
 
 /// A kernel's result beside the reference's.

@@ -104,7 +104,8 @@ private:
   AttentionMode mode;
   Environment env;
   // By result of the operation.
-  llvm::DenseMap<mlir::Value, Tensor> absoluteSums, scoreSums, appended;
+  llvm::DenseMap<mlir::Value, Tensor> absoluteSums, scoreSums, operandErrors,
+      appended;
   /// Of what dynamic RoPE has turned: each row's position, [B, M, ...].
   llvm::DenseMap<mlir::Value, Tensor> dynamicPositions;
   int64_t keys = 0; // the most that a row attends to
@@ -185,6 +186,7 @@ Interpreter::run(func::FuncOp function, ArrayRef<RuntimeValue> arguments) {
   interpretation.keys = keys;
   collect(absoluteSums, interpretation.absoluteSums);
   collect(scoreSums, interpretation.scoreSums);
+  collect(operandErrors, interpretation.operandErrors);
   collect(appended, interpretation.appended);
   return interpretation;
 }
@@ -247,15 +249,19 @@ llvm::Error Interpreter::runOp(Operation *op) {
 //===----------------------------------------------------------------------===//
 
 llvm::Error Interpreter::attention(attn::AttentionOp op) {
+  OperandErrors errors;
+  errors.rounding = ErrorBound::ofMatrixOperands(
+      env.tensor(op.getQuery()).elementType,
+      attn::isRowOpResult(op.getQuery()) + attn::isRowOpResult(op.getKey()));
   // The largest errors that RoPE with dynamic scaling leaves in q and k.
-  double turning = 1.0;
   for (mlir::Value operand : {op.getQuery(), op.getKey()})
     if (auto it = dynamicPositions.find(operand); it != dynamicPositions.end())
       for (double position : it->second.data)
-        turning = std::max(
-            turning, ErrorBound::ofDynamicAngle(op.getComputeType(), position));
+        errors.turning =
+            std::max(errors.turning,
+                     ErrorBound::ofDynamicAngle(op.getComputeType(), position));
   llvm::Expected<AttentionResult> result =
-      interpretAttention(op, env, mode, turning);
+      interpretAttention(op, env, mode, errors);
   if (!result)
     return result.takeError();
   if (result->attending)
@@ -267,9 +273,12 @@ llvm::Error Interpreter::attention(attn::AttentionOp op) {
   if (result->absoluteSums) {
     absoluteSums[op.getResult(0)] = std::move(*result->absoluteSums);
     scoreSums[op.getResult(0)] = std::move(*result->scoreSums);
+    operandErrors[op.getResult(0)] = std::move(*result->operandErrors);
   }
-  if (result->lseScoreSums)
+  if (result->lseScoreSums) {
     scoreSums[op.getResult(1)] = std::move(*result->lseScoreSums);
+    operandErrors[op.getResult(1)] = std::move(*result->lseOperandErrors);
+  }
   return llvm::Error::success();
 }
 

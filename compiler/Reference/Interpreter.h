@@ -24,7 +24,7 @@ using RuntimeValue = std::variant<Tensor, int64_t, double>;
 
 struct InterpretOptions {
   /// Also compute what error bounds are made of (ErrorBound.h):
-  /// absoluteSums, scoreSums and appended of the Interpretation.
+  /// absoluteSums, scoreSums, operandErrors and appended of the Interpretation.
   bool errorSums = false;
   /// By result of the function (empty, or null in places: none): what a kernel
   /// wrote where attn.append makes this result. The function still returns what
@@ -46,6 +46,9 @@ struct Interpretation {
   /// roundings that make score j; for LSE: sum_j p_j r_j. Empty unless asked
   /// for.
   llvm::SmallVector<std::optional<Tensor>> scoreSums;
+  /// For O and LSE: how far off they may be because code for matrix units
+  /// rounds q and k behind norms and RoPE. Empty unless asked for.
+  llvm::SmallVector<std::optional<Tensor>> operandErrors;
   /// For each result that attn.append makes: of an element that it wrote, the
   /// largest magnitude of the row; -1 elsewhere. Empty unless asked for.
   llvm::SmallVector<std::optional<Tensor>> appended;

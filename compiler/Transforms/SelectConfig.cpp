@@ -36,21 +36,35 @@ struct SelectConfig : fovea::impl::SelectConfigBase<SelectConfig> {
         op.emitRemark() << "config " << config << ": " << vectorBits.getValue()
                         << "-bit vectors, " << registers.getValue()
                         << " registers";
-      if (StringRef reason = noMatrixUnits(op);
-          explain && matrixRows != 0 && !reason.empty())
-        op.emitRemark() << "no matrix units: " << reason;
+      if (explain && matrixRows != 0)
+        explainMatrixUnits(op);
     });
+  }
+
+  static void explainMatrixUnits(AttentionOp op) {
+    if (StringRef reason = noMatrixUnits(op); !reason.empty()) {
+      op.emitRemark() << "no matrix units: " << reason;
+      return;
+    }
+    op.emitRemark() << "matrix units: for more than "
+                    << op.getConfigAttr().getQueryTile()
+                    << " folded query rows";
+    bool query = isRowOpResult(op.getQuery()), key = isRowOpResult(op.getKey());
+    if (query || key)
+      op.emitRemark() << "matrix units: "
+                      << (query && key ? "q and k are"
+                          : query      ? "q is"
+                                       : "k is")
+                      << " rounded to bf16 behind norms and RoPE";
   }
 
   /// Why matrix units do not serve `op`; empty if they do.
   static StringRef noMatrixUnits(AttentionOp op) {
-    for (Value operand : {op.getQuery(), op.getKey(), op.getValue()}) {
+    for (Value operand : {op.getQuery(), op.getKey(), op.getValue()})
       if (!getElementTypeOrSelf(operand.getType()).isBF16())
         return "they multiply bf16";
-      // What rows become in f32 would be rounded once more.
-      if (operand.getDefiningOp<RopeOp>() || operand.getDefiningOp<RmsNormOp>())
-        return "q or k is computed in f32 by a norm or RoPE";
-    }
+    if (isRowOpResult(op.getValue()))
+      return "v is computed in f32 by a norm or RoPE";
     // A tile is straight-line code, as long as the heads are wide.
     if (op.getQkWidth() + op.getValueWidth() > 512)
       return "the heads are wider than 512 together";

@@ -132,3 +132,22 @@ func.func @tensor(%x: tensor<16x4xf32>, %positions: tensor<16xi64>) -> tensor<16
     outs(%x : tensor<16x4xf32>) {style = #attn.rope_style<neox>, base = 10000.0} -> tensor<16x4xf32>
   return %0 : tensor<16x4xf32>
 }
+
+// -----
+
+// Two tables of one module have two names. A result of another type is rounded as it
+// is stored, what does not rotate too.
+// CHECK-DAG: memref.global "private" constant @[[$FOUR:.*]] : memref<3x4xf64>
+// CHECK-DAG: memref.global "private" constant @[[$ONE:.*]] : memref<3x1xf64>
+// CHECK-LABEL: func @two_tables
+// CHECK: memref.get_global @[[$FOUR]]
+// CHECK: math.fma {{.*}} : vector<4xf32>
+// CHECK: vector.store {{.*}} : memref<3x12xbf16>, vector<8xbf16>
+// CHECK: %[[REST:.*]] = vector.load %arg0[%{{.*}}, %c8] : memref<3x12xf32>, vector<4xf32>
+// CHECK: vector.store {{.*}} : memref<3x12xbf16>, vector<4xbf16>
+// CHECK: memref.get_global @[[$ONE]]
+func.func @two_tables(%x: memref<3x12xf32>, %p: memref<3xi64>, %y: memref<3x12xbf16>) {
+  attn.rope ins(%x : memref<3x12xf32>) positions(%p : memref<3xi64>) outs(%y : memref<3x12xbf16>) {style = #attn.rope_style<interleaved>, base = 1.0e4 : f64, rotary_dim = 8 : i64}
+  attn.rope ins(%x : memref<3x12xf32>) positions(%p : memref<3xi64>) outs(%x : memref<3x12xf32>) {style = #attn.rope_style<interleaved>, base = 1.0e4 : f64, rotary_dim = 2 : i64}
+  return
+}

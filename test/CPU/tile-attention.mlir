@@ -218,8 +218,50 @@ func.func @matrix(%q: memref<?x?x4x40xbf16>, %k: memref<?x?x2x40xbf16>, %v: memr
 
 // -----
 
+// Norms and RoPE of q and k compute in f32 tiles; the last of them rounds into
+// what is packed.
+// CHECK-LABEL: func @matrix_of_turned
+// CHECK: memref.alloc({{.*}} : memref<?x?x64xbf16>
+// CHECK: cpu.parallel
+// CHECK:   %[[KEYS:.*]] = memref.subview {{.*}} : memref<?x64x40xf32> to memref<64x40xf32
+// CHECK:   attn.gather_rows %arg1 {{.*}} outs(%[[KEYS]] : memref<64x40xf32
+// CHECK:   attn.rms_norm ins(%[[KEYS]] : {{.*}}) outs(%[[KEYS]] :
+// CHECK:   attn.rope ins(%[[KEYS]] : {{.*}}) positions({{.*}}) outs(%{{.*}} : memref<64x40xbf16, strided<[64, 1]
+// CHECK:   attn.gather_rows %arg2 {{.*}} outs(%{{.*}} : memref<64x20xbf16
+// CHECK: cpu.parallel
+// CHECK:   %[[QUERIES:.*]] = memref.subview {{.*}} : memref<?x32x40xf32> to memref<32x40xf32
+// CHECK:   attn.gather_rows %arg0 {{.*}} outs(%[[QUERIES]] : memref<32x40xf32
+// CHECK:   attn.rope ins(%[[QUERIES]] : {{.*}}) positions({{.*}}) outs(%{{.*}} : memref<32x40xbf16, strided<[64, 1]
+// CHECK:   attn.partial {{.*}} : memref<32x32x2xbf16
+func.func @matrix_of_turned(%q: memref<?x?x4x40xbf16>, %k: memref<?x?x2x40xbf16>, %v: memref<?x?x2x20xbf16>, %o: memref<?x?x4x20xbf16>, %b: index, %m: index, %n: index) {
+  %turned_q = memref.alloc(%b, %m) : memref<?x?x4x40xbf16>
+  %normed_k = memref.alloc(%b, %n) : memref<?x?x2x40xbf16>
+  %turned_k = memref.alloc(%b, %n) : memref<?x?x2x40xbf16>
+  attn.rope ins(%q : memref<?x?x4x40xbf16>) outs(%turned_q : memref<?x?x4x40xbf16>) {style = #attn.rope_style<neox>, base = 1.0e4 : f64, rotary_dim = 32 : i64}
+  attn.rms_norm ins(%k : memref<?x?x2x40xbf16>) outs(%normed_k : memref<?x?x2x40xbf16>) {eps = 1.0e-6 : f64}
+  attn.rope ins(%normed_k : memref<?x?x2x40xbf16>) outs(%turned_k : memref<?x?x2x40xbf16>) {style = #attn.rope_style<neox>, base = 1.0e4 : f64, rotary_dim = 32 : i64}
+  attn.attention ins(%turned_q, %turned_k, %v : memref<?x?x4x40xbf16>, memref<?x?x2x40xbf16>, memref<?x?x2x20xbf16>)
+    outs(%o : memref<?x?x4x20xbf16>)
+    {config = #attn.config<query_tile = 48, narrow_query_tile = 8, kv_tile = 64, vector = 16, unroll = 8, kv_split = 1024, matrix_rows = 32>}
+  return
+}
+
+// -----
+
+func.func @matrix_of_normed_values(%q: memref<1x?x1x8xbf16>, %k: memref<1x?x1x8xbf16>, %o: memref<1x?x1x8xbf16>, %n: index) {
+  %v = memref.alloc(%n) : memref<1x?x1x8xbf16>
+  attn.rms_norm ins(%k : memref<1x?x1x8xbf16>) outs(%v : memref<1x?x1x8xbf16>) {eps = 1.0e-6 : f64}
+  // expected-error@+1 {{has matrix_rows in its #attn.config, but v is computed by a norm or RoPE}}
+  attn.attention ins(%q, %k, %v : memref<1x?x1x8xbf16>, memref<1x?x1x8xbf16>, memref<1x?x1x8xbf16>)
+    outs(%o : memref<1x?x1x8xbf16>)
+    {config = #attn.config<query_tile = 48, narrow_query_tile = 8, kv_tile = 64, vector = 16, unroll = 8, kv_split = 1024, matrix_rows = 32>}
+  return
+}
+
+// -----
+
 func.func @matrix_of_f32(%q: memref<1x?x1x8xf32>, %k: memref<1x?x1x8xf32>, %o: memref<1x?x1x8xf32>) {
-  // expected-error@+1 {{has matrix_rows in its #attn.config, but q, k and v are not bf16 as stored}}
+  // expected-error@+1 {{has matrix_rows in its #attn.config, but q, k and v are not of bf16}}
   attn.attention ins(%q, %k, %k : memref<1x?x1x8xf32>, memref<1x?x1x8xf32>, memref<1x?x1x8xf32>)
     outs(%o : memref<1x?x1x8xf32>)
     {config = #attn.config<query_tile = 48, narrow_query_tile = 8, kv_tile = 64, vector = 16, unroll = 8, kv_split = 1024, matrix_rows = 32>}

@@ -23,7 +23,13 @@ func.func @kept(%q: memref<?x?x4x64xf32>, %k: memref<?x?x2x64xf32>, %o: memref<?
 // WIDE-LABEL: func @f32
 // WIDE: config = #attn.config<query_tile = 48, narrow_query_tile = 8, kv_tile = 64, vector = 16, unroll = 8, kv_split = 1024>
 // MATRIX: remark: no matrix units: they multiply bf16
-// MATRIX: remark: no matrix units: q or k is computed in f32 by a norm or RoPE
+// MATRIX: remark: matrix units: for more than 48 folded query rows
+// MATRIX-NOT: rounded
+// MATRIX: remark: matrix units: for more than 48 folded query rows
+// MATRIX: remark: matrix units: q is rounded to bf16 behind norms and RoPE
+// MATRIX: remark: matrix units: for more than 48 folded query rows
+// MATRIX: remark: matrix units: q and k are rounded to bf16 behind norms and RoPE
+// MATRIX: remark: no matrix units: v is computed in f32 by a norm or RoPE
 // MATRIX: remark: no matrix units: the heads are wider than 512 together
 // MATRIX-LABEL: func @f32
 // MATRIX-NOT: matrix_rows
@@ -81,12 +87,32 @@ func.func @groups(%six: memref<?x?x6x8xf32>, %three: memref<?x?x3x8xf32>, %sixte
   return
 }
 
-// Matrix units take q, k and v as they are stored, up to a width.
+// Matrix units take q and k behind row operations too, v as it is stored, and all
+// up to a width.
 // MATRIX-LABEL: func @turned
-// MATRIX-NOT: matrix_rows
+// MATRIX: matrix_rows = 32
 func.func @turned(%q: tensor<?x?x4x64xbf16>, %k: tensor<?x?x2x64xbf16>, %o: tensor<?x?x4x64xbf16>) -> tensor<?x?x4x64xbf16> {
   %t = attn.rope ins(%q : tensor<?x?x4x64xbf16>) outs(%o : tensor<?x?x4x64xbf16>) {style = #attn.rope_style<neox>, base = 1.0e4} -> tensor<?x?x4x64xbf16>
   %r = attn.attention ins(%t, %k, %k : tensor<?x?x4x64xbf16>, tensor<?x?x2x64xbf16>, tensor<?x?x2x64xbf16>)
+    outs(%o : tensor<?x?x4x64xbf16>) -> tensor<?x?x4x64xbf16>
+  return %r : tensor<?x?x4x64xbf16>
+}
+
+// MATRIX-LABEL: func @turned_and_normed
+// MATRIX: matrix_rows = 32
+func.func @turned_and_normed(%q: tensor<?x?x4x64xbf16>, %k: tensor<?x?x4x64xbf16>, %o: tensor<?x?x4x64xbf16>) -> tensor<?x?x4x64xbf16> {
+  %t = attn.rope ins(%q : tensor<?x?x4x64xbf16>) outs(%o : tensor<?x?x4x64xbf16>) {style = #attn.rope_style<neox>, base = 1.0e4} -> tensor<?x?x4x64xbf16>
+  %n = attn.rms_norm ins(%k : tensor<?x?x4x64xbf16>) outs(%o : tensor<?x?x4x64xbf16>) {eps = 1.0e-6 : f64} -> tensor<?x?x4x64xbf16>
+  %r = attn.attention ins(%t, %n, %k : tensor<?x?x4x64xbf16>, tensor<?x?x4x64xbf16>, tensor<?x?x4x64xbf16>)
+    outs(%o : tensor<?x?x4x64xbf16>) -> tensor<?x?x4x64xbf16>
+  return %r : tensor<?x?x4x64xbf16>
+}
+
+// MATRIX-LABEL: func @normed_values
+// MATRIX-NOT: matrix_rows
+func.func @normed_values(%q: tensor<?x?x4x64xbf16>, %k: tensor<?x?x4x64xbf16>, %o: tensor<?x?x4x64xbf16>) -> tensor<?x?x4x64xbf16> {
+  %v = attn.rms_norm ins(%k : tensor<?x?x4x64xbf16>) outs(%o : tensor<?x?x4x64xbf16>) {eps = 1.0e-6 : f64} -> tensor<?x?x4x64xbf16>
+  %r = attn.attention ins(%q, %k, %v : tensor<?x?x4x64xbf16>, tensor<?x?x4x64xbf16>, tensor<?x?x4x64xbf16>)
     outs(%o : tensor<?x?x4x64xbf16>) -> tensor<?x?x4x64xbf16>
   return %r : tensor<?x?x4x64xbf16>
 }

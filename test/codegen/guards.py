@@ -10,6 +10,7 @@ Compiles specs to assembly for each instruction set and counts, in all functions
     vector spills stores of vector registers to the stack
     hot loops     instructions of each innermost loop that is mostly multiply-adds,
                   and the vectors that it spills or reloads
+    tile code     instructions of each function that multiplies tiles
 
 Calls that are not allowed and tile spills fail at once; the other numbers fail when they are
 above those recorded in limits.json. Who makes them smaller, or larger for a good reason, records
@@ -34,6 +35,8 @@ ROOT = Path(__file__).resolve().parents[2]
 LIMITS = Path(__file__).with_name("limits.json")
 SPECS = ["llama3_8b", "qwen3_8b", "gemma2_local", "bloom", "smollm2_decode", "deepseek_mla"]
 ISAS = ["avx512", "x86-64-v3"]
+# Those that matrix units serve, behind RoPE, norms, a cache and a score.
+MATRIX_SPECS = ["llama3_8b", "qwen3_8b", "gemma2_local", "deepseek_mla"]
 
 # Of the runtime and of the C library; functions of the kernel's own have a dot in their name.
 ALLOWED_CALLS = {"fovea_parallel_for", "fovea_invoke", "fovea_workspace_size", "memset", "memcpy"}
@@ -42,6 +45,7 @@ VECTOR_BYTES = (32, 64)
 TILE_BYTES = 1024
 
 COUNTS = ("vector spills", "spills in hot loops")
+LENGTHS = ("hot loops", "tile code")
 
 # An innermost loop with so many multiply-adds is one that a kernel lives in.
 HOT = 32
@@ -90,12 +94,15 @@ def report(assembly: str) -> dict[str, Any]:
     calls: set[str] = set()
     spills: Counter[int] = Counter()
     hot: list[int] = []
+    tile_code: list[int] = []
     hot_spills = 0
     for lines in functions(assembly).values():
         for line in instructions(lines):
             if (match := re.match(r"\tcallq?\t(\S+?)(@PLT)?$", line)) and "." not in match[1]:
                 calls.add(match[1])
         spills += spilled(lines)
+        if any(line.startswith("\ttdp") for line in lines):
+            tile_code.append(len(instructions(lines)))
         for loop in innermost_loops(lines):
             body = instructions(loop)
             if sum("vfmadd" in line or "vfnmadd" in line for line in body) < HOT:
@@ -109,6 +116,7 @@ def report(assembly: str) -> dict[str, Any]:
         "spills in hot loops": hot_spills,
         "vector spills": sum(spills[size] for size in VECTOR_BYTES),
         "hot loops": sorted(hot, reverse=True),
+        "tile code": sorted(tile_code, reverse=True),
     }
 
 
@@ -123,9 +131,10 @@ def violations(got: dict[str, Any], limit: dict[str, Any] | None) -> list[str]:
             found.append(f"{got[count]} {count}, {limit[count]} recorded")
     if not got["hot loops"]:
         found.append("no hot loop was found")
-    now, then = got["hot loops"], limit["hot loops"]
-    if len(now) != len(then) or any(map(operator.gt, now, then)):
-        found.append(f"instructions of hot loops are {now}, {then} recorded")
+    for lengths in LENGTHS:
+        now, then = got[lengths], limit[lengths]
+        if len(now) != len(then) or any(map(operator.gt, now, then)):
+            found.append(f"instructions of {lengths} are {now}, {then} recorded")
     return found
 
 
@@ -137,7 +146,7 @@ def main() -> None:
     limits = {} if options.record else json.loads(LIMITS.read_text())
     failures = 0
     for spec in SPECS:
-        for isa in ISAS:
+        for isa in ["amx", *ISAS] if spec in MATRIX_SPECS else ISAS:
             source = ROOT / "examples" / "specs" / f"{spec}.yaml"
             command = [options.fovea, "compile", source, "--target", f"cpu:{isa}"]
             done = subprocess.run(
@@ -147,12 +156,12 @@ def main() -> None:
                 sys.exit(done.stderr)
             name, got = f"{spec} {isa}", report(done.stdout)
             if options.record:
-                limits[name] = {key: got[key] for key in (*COUNTS, "hot loops")}
+                limits[name] = {key: got[key] for key in (*COUNTS, *LENGTHS)}
             found = violations(got, limits.get(name))
             failures += bool(found)
-            loops = ", ".join(map(str, got["hot loops"]))
             counts = ", ".join(f"{got[count]} {count}" for count in COUNTS)
-            print(f"{name}: {counts}; hot loops of {loops} instructions")
+            code = ", ".join(f"{lengths} of {got[lengths]}" for lengths in LENGTHS)
+            print(f"{name}: {counts}; {code} instructions")
             for violation in found:
                 print(f"  error: {violation}")
     if options.record:

@@ -50,7 +50,10 @@ const std::map<std::string, MutantSpec> &fovea::numerics::getMutantSuite() {
         {"j // 4 <= i // 3 and not prefix(p) and i * j % 5 < 4",
          {{"p", 0, 20}}});
     add("matrix", "bf16", 2, 2, 8, 8, {""});
-    specs["matrix"].isa = "amx";
+    KernelSpec &turned = add("turned", "bf16", 2, 1, 12, 8, {""});
+    turned.norm = true;
+    turned.rope = Rope{"interleaved", 8, ""};
+    specs["matrix"].isa = specs["turned"].isa = "amx";
     return specs;
   }();
   return suite;
@@ -272,6 +275,14 @@ static const Fault faults[] = {
     {"matrix: the state stays relative to the reference", "matrix", Vector,
      "partial", "arith.select(arith.cmpf[olt], llvm.call_intrinsic, 1)",
      "result 1"},
+    {"matrix: K turns in its first pair alone", "turned", Tiled, "",
+     "attn.rope[64x12xbf16]", "attr rotary_dim=2 : i64"},
+    {"matrix: Q turns in halves", "turned", Tiled, "", "attn.rope[32x12xbf16]",
+     "attr style=#attn.rope_style<neox>"},
+    {"matrix: the norm of Q is lost", "turned", Tiled, "",
+     "attn.rms_norm[32x12xf32]", "erase"},
+    {"matrix: elements that do not rotate are not packed", "turned", Vector,
+     "rope", "vector.store[vector<4xbf16>]", "erase"},
 
     // Merging and finishing.
     {"merge: the first part keeps its scale", "causal", Vector, "merge",

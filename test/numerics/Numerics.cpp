@@ -46,11 +46,8 @@ private:
 void DrawnCase::TestBody() {
   Random random(seed * 1000003 + index);
   KernelSpec spec = drawSpec(random, index);
-  if (forMatrixUnits) {
+  if (forMatrixUnits)
     spec.dtype = "bf16";
-    spec.rope.reset();
-    spec.norm = false;
-  }
   SCOPED_TRACE(spec.describe());
   CallRunner runner(spec, random);
   if (!runner.getModule())

@@ -30,6 +30,10 @@ FloatType fovea::attn::getComputeType(Type elementType) {
   return Float32Type::get(elementType.getContext());
 }
 
+bool fovea::attn::isRowOpResult(Value tensor) {
+  return isa_and_present<RopeOp, RmsNormOp>(tensor.getDefiningOp());
+}
+
 static ShapedType shaped(Value value) {
   return cast<ShapedType>(value.getType());
 }

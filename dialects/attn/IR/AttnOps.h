@@ -54,6 +54,10 @@ inline constexpr const char *regionArgNames[NumIndexArgs] = {
 /// f32, or f64 if `elementType` is f64: the type of scores and state (rule S1).
 mlir::FloatType getComputeType(mlir::Type elementType);
 
+/// Whether a norm or RoPE makes this tensor, so that code which fuses them has
+/// its rows in the compute type.
+bool isRowOpResult(mlir::Value tensor);
+
 /// Adds the bufferization models of the attn operations to `registry`.
 void registerBufferizationModels(mlir::DialectRegistry &registry);
 

@@ -50,6 +50,13 @@ TEST_F(ErrorBoundTest, HasTheTermsOfTheDocs) {
                    0x1p-24 * 2 * (8 + 3 + 7));
   EXPECT_DOUBLE_EQ(ErrorBound(b.getBF16Type(), 1).ofAppended(-3, 5),
                    0x1p-8 * 2 * 3 + 0x1p-24 * 8 * 5);
+  // What rounding q and k does is there for matrix units only.
+  EXPECT_DOUBLE_EQ(ErrorBound(b.getBF16Type(), 0, true).ofOutput(3, 5, 7, 11),
+                   ErrorBound(b.getBF16Type(), 0, true).ofOutput(3, 5, 7) + 11);
+  EXPECT_EQ(ErrorBound(b.getBF16Type(), 0).ofLogSumExp(-3, 7, 11),
+            ErrorBound(b.getBF16Type(), 0).ofLogSumExp(-3, 7));
+  EXPECT_EQ(ErrorBound::ofMatrixOperands(b.getBF16Type(), 1), 0x3p-8);
+  EXPECT_EQ(ErrorBound::ofMatrixOperands(b.getBF16Type(), 0), 0);
   EXPECT_EQ(ErrorBound(b.getBF16Type(), 0).describe(),
             "each element of o within 2^-8 |o| + 2^-23 (log2 n + 4) sum_j p_j "
             "|v_j| + 2^-23 sum_j p_j r_j |v_j - o| of the exact o, for n keys "
@@ -62,6 +69,7 @@ TEST_F(ErrorBoundTest, JudgesOutputs) {
   expected.results = {make({1, 1, nan, infinity, 0})};
   expected.absoluteSums = {make({1, 1, nan, infinity, 0})};
   expected.scoreSums = {make({0, 0, nan, nan, 0})};
+  expected.operandErrors = {make({0, 0, nan, nan, 0})};
   expected.appended = {std::nullopt};
   // The bound of 1 is 9 u; what is NaN or infinite holds no promise.
   Judgement good =
@@ -83,10 +91,14 @@ TEST_F(ErrorBoundTest, JudgesLogSumExp) { // M2
   expected.results = {make({-infinity, 2, nan})};
   expected.absoluteSums = {std::nullopt};
   expected.scoreSums = {make({0, 1, nan})};
+  expected.operandErrors = {make({0, 0x1p-20, nan})};
   expected.appended = {std::nullopt};
   EXPECT_EQ(judge(expected, 0, make({-infinity, 2, 0})).share, 0);
   EXPECT_NEAR(judge(expected, 0, make({-infinity, 2 + 0x1p-22, 0})).share,
               4 / 14.0, 1e-12);
+  // For matrix units, 2^-18 more, and what rounding their operands does.
+  EXPECT_NEAR(judge(expected, 0, make({-infinity, 2 + 0x1p-18, 0}), true).share,
+              0x1p-18 / (14 * 0x1p-24 + 0x1p-18 + 0x1p-20), 1e-12);
   EXPECT_EQ(judge(expected, 0, make({-1e30, 2, 0})).wrong, 1);
   EXPECT_EQ(judge(expected, 0, make({nan, 2, 0})).wrong, 1);
 }
@@ -94,7 +106,8 @@ TEST_F(ErrorBoundTest, JudgesLogSumExp) { // M2
 TEST_F(ErrorBoundTest, JudgesCaches) { // K3
   Interpretation expected;
   expected.results = {make({7, nan, 7, nan})};
-  expected.absoluteSums = expected.scoreSums = {std::nullopt};
+  expected.absoluteSums = expected.scoreSums =
+      expected.operandErrors = {std::nullopt};
   expected.appended = {make({-1, -1, 4, 4})};
   // Kept elements are the same, NaN included; written ones are within
   // 2 * 7 u + 8 * 4 u.

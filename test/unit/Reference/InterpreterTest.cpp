@@ -174,6 +174,48 @@ TEST_F(InterpreterTest, RoundingsOfACappedInfinity) {
   EXPECT_EQ(result.scoreSums[1]->data[0], 5.0);
 }
 
+TEST_F(InterpreterTest, ErrorsOfRoundedOperands) {
+  // At position 0 RoPE changes nothing. Products 3 and 8 with the first key, 0
+  // with the second; the score expression doubles what they do.
+  auto bf16 = BFloat16Type::get(&context);
+  std::vector<RuntimeValue> arguments = {
+      make({1, 1, 1, 2}, {1, 2}, bf16), make({1, 2, 1, 2}, {3, 4, 0, 0}, bf16),
+      make({1, 1, 1, 2}, {nan, nan}, bf16), make({1, 1, 1}, {nan})};
+  auto attend = [&](const std::string &query) {
+    return run(
+        R"(
+      func.func @f(%q: tensor<1x1x1x2xbf16>, %k: tensor<1x2x1x2xbf16>,
+                   %o: tensor<1x1x1x2xbf16>, %lse: tensor<1x1x1xf32>)
+          -> (tensor<1x1x1x2xbf16>, tensor<1x1x1xf32>) {
+        %zero = arith.constant 0 : i64
+        %turned = attn.rope ins(%q : tensor<1x1x1x2xbf16>) offset(%zero : i64)
+          outs(%o : tensor<1x1x1x2xbf16>)
+          {style = #attn.rope_style<neox>, base = 1.0e4 : f64} -> tensor<1x1x1x2xbf16>
+        %r:2 = attn.attention
+          ins(%)" +
+            query +
+            R"(, %k, %k : tensor<1x1x1x2xbf16>, tensor<1x2x1x2xbf16>, tensor<1x2x1x2xbf16>)
+          outs(%o, %lse : tensor<1x1x1x2xbf16>, tensor<1x1x1xf32>)
+          score("2.0 * s") {scale = 0.125 : f64}
+          -> tensor<1x1x1x2xbf16>, tensor<1x1x1xf32>
+        return %r#0, %r#1 : tensor<1x1x1x2xbf16>, tensor<1x1x1xf32>
+      })",
+        arguments, {.errorSums = true});
+  };
+  Interpretation result = attend("turned");
+  double e = 2 * 3 * 0x1p-8 * 0.125 * std::sqrt(9.0 + 64.0);
+  double s = 2 * 0.125 * 11, p = std::exp(s) / (std::exp(s) + 1);
+  EXPECT_NEAR(result.operandErrors[1]->data[0],
+              std::log(p * std::exp(e) + 1 - p), 1e-14);
+  EXPECT_NEAR(result.operandErrors[0]->data[1],
+              p * std::expm1(e) * (4 - 4 * p) / (p * std::exp(-e) + 1 - p),
+              1e-14);
+  // As stored, q and k are exact.
+  Interpretation stored = attend("q");
+  EXPECT_EQ(stored.operandErrors[0]->data[1], 0.0);
+  EXPECT_EQ(stored.operandErrors[1]->data[0], 0.0);
+}
+
 TEST_F(InterpreterTest, CountsWhoAttends) { // M1
   attend("mask(\"j <= i and j != 1\")", 3, {1, 2, 3});
   llvm::Expected<SmallVector<Tensor>> counts = countAttending(
