@@ -51,20 +51,6 @@ Expected<std::unique_ptr<MemoryBuffer>> emit(llvm::Module &module,
       std::move(*bytes), module.getName(), /*RequiresNullTerminator=*/false);
 }
 
-/// What parts refer to in each other is visible to the linker, and to it alone.
-void exposeToLinker(llvm::Module &module) {
-  for (GlobalValue &value : module.global_values()) {
-    if (value.isDeclaration() || !value.hasLocalLinkage())
-      continue;
-    // Functions bear the kernel's name; constants may not.
-    if (!value.getName().starts_with(module.getName()))
-      value.setName(module.getName() + "." + value.getName());
-    value.setLinkage(GlobalValue::ExternalLinkage);
-    value.setVisibility(GlobalValue::HiddenVisibility);
-    value.setDSOLocal(true);
-  }
-}
-
 /// Deals functions to parts, the largest first, each to what is the smallest
 /// part then. The entries, which are small, and what they address directly, the
 /// descriptor, go to the first.
@@ -93,20 +79,37 @@ dealFunctions(const llvm::Module &module, unsigned limit, unsigned &parts) {
   return partOf;
 }
 
-llvm::SmallString<0>
-writePart(const llvm::Module &module, unsigned part,
-          const llvm::DenseMap<const GlobalValue *, unsigned> &partOf) {
+/// A copy of what a part defines. What parts refer to in each other is visible
+/// to the linker, and to it alone.
+std::unique_ptr<llvm::Module>
+copyPart(const llvm::Module &module, unsigned part,
+         const llvm::DenseMap<const GlobalValue *, unsigned> &partOf) {
   llvm::ValueToValueMapTy values;
   std::unique_ptr<llvm::Module> copy =
       llvm::CloneModule(module, values, [&](const GlobalValue *value) {
         return partOf.lookup(value) == part; // variables: the first part
       });
+  for (const GlobalValue &original : module.global_values()) {
+    auto *value = llvm::cast<GlobalValue>(values.lookup(&original));
+    if (!original.hasLocalLinkage())
+      continue;
+    // Functions bear the kernel's name; constants may not.
+    if (!original.getName().starts_with(module.getName()))
+      value->setName(module.getName() + "." + original.getName());
+    value->setLinkage(GlobalValue::ExternalLinkage);
+    value->setVisibility(GlobalValue::HiddenVisibility);
+    value->setDSOLocal(true);
+  }
   for (llvm::Function &function : llvm::make_early_inc_range(*copy))
     if (function.isDeclaration() && function.use_empty())
       function.eraseFromParent();
+  return copy;
+}
+
+llvm::SmallString<0> toBitcode(const llvm::Module &module) {
   llvm::SmallString<0> bitcode;
   llvm::raw_svector_ostream stream(bitcode);
-  llvm::WriteBitcodeToFile(*copy, stream);
+  llvm::WriteBitcodeToFile(module, stream);
   return bitcode;
 }
 
@@ -122,24 +125,24 @@ Expected<std::unique_ptr<MemoryBuffer>> compilePart(llvm::StringRef bitcode,
 
 } // namespace
 
-Expected<std::unique_ptr<MemoryBuffer>> emitAssembly(llvm::Module &module) {
-  return emit(module, /*asAssembly=*/true);
+Expected<std::unique_ptr<MemoryBuffer>>
+emitAssembly(const llvm::Module &module) {
+  return emit(*llvm::CloneModule(module), /*asAssembly=*/true);
 }
 
-Expected<Objects> emitObjects(llvm::Module &module, unsigned limit) {
+Expected<Objects> emitObjects(const llvm::Module &module, unsigned limit) {
   unsigned parts = 0;
   llvm::DenseMap<const GlobalValue *, unsigned> partOf =
       dealFunctions(module, limit, parts);
   llvm::SmallVector<std::optional<Expected<std::unique_ptr<MemoryBuffer>>>>
       results(parts);
   if (parts == 1) {
-    results[0].emplace(emit(module, /*asAssembly=*/false));
+    results[0].emplace(emit(*llvm::CloneModule(module), /*asAssembly=*/false));
   } else {
-    exposeToLinker(module);
     llvm::DefaultThreadPool threads(llvm::hardware_concurrency(parts));
     for (unsigned part = 0; part != parts; ++part)
       threads.async([&results, part, name = module.getName(),
-                     bitcode = writePart(module, part, partOf)] {
+                     bitcode = toBitcode(*copyPart(module, part, partOf))] {
         results[part].emplace(compilePart(bitcode, name));
       });
     threads.wait();

@@ -22,17 +22,16 @@ namespace fovea {
 /// Objects that are linked together, or loaded together.
 using Objects = llvm::SmallVector<std::unique_ptr<llvm::MemoryBuffer>>;
 
-/// The code of the whole module as text. Leaves the module as code generation
-/// leaves it, of no further use.
+/// The code of the whole module as text.
 llvm::Expected<std::unique_ptr<llvm::MemoryBuffer>>
-emitAssembly(llvm::Module &module);
+emitAssembly(const llvm::Module &module);
 
 /// More would be small ones.
 inline constexpr unsigned maxObjects = 16;
 
 /// The code of the module in at most `limit` objects, which refer to each
-/// other. Leaves the module of no further use.
-llvm::Expected<Objects> emitObjects(llvm::Module &module,
+/// other.
+llvm::Expected<Objects> emitObjects(const llvm::Module &module,
                                     unsigned limit = maxObjects);
 
 /// An archive whose one member is the object.

@@ -69,6 +69,16 @@ private:
     indices.push_back(index(part * width));
     vector::StoreOp::create(b, loc, value, memref, indices);
   }
+  /// What starts at a row and a column. Elements at constant places in it are
+  /// at constant distances, which leaves loops one address to advance.
+  Value window(Value memref, Value row, Value column, OpFoldResult rows,
+               OpFoldResult columns) {
+    OpFoldResult one = b.getIndexAttr(1);
+    return memref::SubViewOp::create(b, loc, memref,
+                                     ArrayRef<OpFoldResult>{row, column},
+                                     ArrayRef<OpFoldResult>{rows, columns},
+                                     ArrayRef<OpFoldResult>{one, one});
+  }
   Value broadcastElement(Value memref, Value row, Value column) {
     Value element =
         memref::LoadOp::create(b, loc, memref, ValueRange{row, column});
@@ -131,18 +141,15 @@ Values RowLanesKernel::emitQK(Value first, Value count) {
 
 Values RowLanesKernel::emitKeyGroup(int64_t keys, Value first, Value row,
                                     Values blockMax) {
-  Value query = get(op.getQuery()), key = get(op.getKey());
-  Values rows, keyRows;
-  for (int64_t u = 0; u < keys; ++u) {
-    rows.push_back(add(row, index(u)));
-    keyRows.push_back(add(first, rows.back()));
-  }
+  Value query = get(op.getQuery());
+  Value group = window(get(op.getKey()), add(first, row), index(0),
+                       b.getIndexAttr(keys), b.getIndexAttr(depth));
   auto step = [&](Value d, Values &sums) {
     Values q;
     for (int64_t part = 0; part < parts; ++part)
       q.push_back(load(query, {d}, part));
     for (int64_t u = 0; u < keys; ++u) {
-      Value k = broadcastElement(key, keyRows[u], d);
+      Value k = broadcastElement(group, index(u), d);
       for (int64_t part = 0; part < parts; ++part) {
         Value &sum = sums[u * parts + part];
         sum = math.fma(k, q[part], sum);
@@ -166,7 +173,7 @@ Values RowLanesKernel::emitKeyGroup(int64_t keys, Value first, Value row,
       Value s = sums[u * parts + part];
       if (scale != 1.0)
         s = math.mul(s, math.constant(scale));
-      store(s, scores, {rows[u]}, part);
+      store(s, scores, {add(row, index(u))}, part);
       if (!hasRegions())
         blockMax[part] = math.maxOrSecond(s, blockMax[part]);
     }
@@ -270,18 +277,18 @@ void RowLanesKernel::emitColumnGroup(int64_t group, Value column, Value first,
 Values RowLanesKernel::accumulateColumns(int64_t group, Value column,
                                          Value first, Value count,
                                          bool readMaskedAsZero) {
-  Value value = get(op.getValue());
+  Value values =
+      window(get(op.getValue()), first, column, count, b.getIndexAttr(group));
   Values sums(group * parts, math.constant(0.0));
   auto step = [&](Value row, Values &sums) {
-    Value key = add(first, row);
     Values p, attended;
     for (int64_t part = 0; part < parts; ++part) {
       p.push_back(load(scores, {row}, part));
       if (readMaskedAsZero)
-        attended.push_back(emitMask(argumentsAt(key, part)));
+        attended.push_back(emitMask(argumentsAt(add(first, row), part)));
     }
     for (int64_t u = 0; u < group; ++u) {
-      Value v = broadcastElement(value, key, add(column, index(u)));
+      Value v = broadcastElement(values, row, index(u));
       for (int64_t part = 0; part < parts; ++part) {
         Value read = readMaskedAsZero
                          ? math.select(attended[part], v, math.constant(0.0))

@@ -70,8 +70,8 @@ std::optional<Phase> fovea::parsePhase(StringRef name) {
 }
 
 static void addCleanup(OpPassManager &manager) {
-  manager.addPass(createCanonicalizerPass());
-  manager.addPass(createCSEPass());
+  manager.addNestedPass<func::FuncOp>(createCanonicalizerPass());
+  manager.addNestedPass<func::FuncOp>(createCSEPass());
 }
 
 static void addSelectConfig(OpPassManager &manager, const Target &target) {

@@ -14,7 +14,6 @@
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
-#include "llvm/Transforms/Utils/Cloning.h"
 
 using llvm::Error;
 using llvm::Expected;
@@ -149,13 +148,10 @@ public:
     case Product::Json:
       contents = makeJson(compilation.kernel(), compilation.notes(targets));
       break;
-    case Product::Assembly: {
-      // Emission changes a module, and the object may want this one too.
-      if (!needCode() ||
-          !take(emitAssembly(*llvm::CloneModule(*code)), contents, ExitBug))
+    case Product::Assembly:
+      if (!needCode() || !take(emitAssembly(*code), contents, ExitBug))
         return false;
       break;
-    }
     case Product::Object:
       if (!needObject())
         return false;
@@ -212,7 +208,7 @@ private:
                         "generated on one thread\n";
       }
     }
-    Expected<Objects> emitted = emitObjects(*llvm::CloneModule(*code), limit);
+    Expected<Objects> emitted = emitObjects(*code, limit);
     if (!emitted) {
       compilation.exitCode = failWithReproducer(emitted.takeError());
       return false;
