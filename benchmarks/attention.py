@@ -228,11 +228,11 @@ def prepare(
             address = ctypes.c_void_p(block.ctypes.data + next(offsets))
             return machine.fovea_read_rate(threads, address, ctypes.c_size_t(reads))
 
-    turns = itertools.cycle(caches)
+    calls = [kernel.bind(q=q, k=k, v=v, o=o, context=context) for k, v in caches]
+    turns = itertools.cycle(calls)
 
     def run() -> None:
-        k, v = next(turns)
-        kernel(q=q, k=k, v=v, o=o, context=context)
+        next(turns)()
 
     peers = make_peers(case, torch, options.peers, q, caches) if torch else {}
     run()

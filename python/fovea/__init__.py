@@ -13,11 +13,12 @@ A kernel's arguments, their order, types and shapes come from the JSON file that
 beside the library. The runtime checks every tensor; what it refuses is raised as fovea.Error.
 """
 
-from fovea.binding import Argument, Context, Error, Kernel, Status, load
+from fovea.binding import Argument, Call, Context, Error, Kernel, Status, load
 from fovea.driver import DriverError, compile_spec, find_driver
 
 __all__ = [
     "Argument",
+    "Call",
     "Context",
     "DriverError",
     "Error",

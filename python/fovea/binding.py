@@ -8,6 +8,8 @@ to the kernel by DLTensor structures that point into them: nothing is copied, an
 on. Must not be asked to convert: an array of another dtype, device or byte order is refused.
 """
 
+from __future__ import annotations
+
 import ctypes
 import enum
 import functools
@@ -109,7 +111,7 @@ def _describe(name: str, array: np.ndarray, writes: bool) -> _Tensor:
         shape + rank * ctypes.sizeof(ctypes.c_int64),
         0,
     )
-    tensor.extents = extents  # the addresses in the structure keep nothing alive
+    tensor.extents = extents  # addresses keep nothing alive
     return tensor
 
 
@@ -144,6 +146,30 @@ class Context:
 
     def __del__(self) -> None:
         self._runtime.fovea_context_destroy(self.handle)
+
+
+class Call:
+    """A kernel with its arguments: call it as often as they are to be used.
+
+    The arrays are described once and kept alive; what is in them is read by each call.
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        tensors: list[_Tensor | None],
+        options: ctypes.Structure,
+        kept: tuple[Any, ...],
+    ) -> None:
+        self._kernel = kernel
+        self._pointers = [
+            ctypes.c_void_p(None if structure is None else ctypes.addressof(structure))
+            for structure in (*tensors, options)
+        ]
+        self._kept = (tensors, options, *kept)  # addresses keep nothing alive
+
+    def __call__(self) -> None:
+        _check(self._kernel._library, self._kernel._entry(*self._pointers))
 
 
 class Kernel:
@@ -192,6 +218,10 @@ class Kernel:
     def __call__(
         self, *, context: Context | None = None, **values: np.ndarray | int | None
     ) -> None:
+        self.bind(context=context, **values)()
+
+    def bind(self, *, context: Context | None = None, **values: np.ndarray | int | None) -> Call:
+        """The call with these arguments, to be made later, and more than once."""
         unknown = values.keys() - self._names
         if unknown:
             raise TypeError(f"{self.name} has no argument '{min(unknown)}'; it has: {self}")
@@ -203,8 +233,7 @@ class Kernel:
             0,
             *(self._parameter(parameter, values) for parameter in self._parameters),
         )
-        pointers = [None if tensor is None else ctypes.addressof(tensor) for tensor in tensors]
-        _check(self._library, self._entry(*pointers, ctypes.addressof(options)))
+        return Call(self, tensors, options, kept=(values, context))
 
     def __str__(self) -> str:
         tensors = (

@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """The binding against a small compiled kernel: what it passes on, and what is refused and how."""
 
+import gc
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,28 @@ def test_strides_are_passed_on(kernel: fovea.Kernel, call: dict[str, np.ndarray]
 
 def test_no_rows(kernel: fovea.Kernel, call: dict[str, np.ndarray]) -> None:
     kernel(**{name: array[:0] for name, array in call.items()})
+
+
+def test_a_bound_call_reads_what_the_arrays_hold_by_then(
+    kernel: fovea.Kernel, call: dict[str, np.ndarray]
+) -> None:
+    bound = kernel.bind(**call, context=kernel.create_context(1))
+    for scale in (1, 2):
+        call["q"] *= scale
+        bound()
+        np.testing.assert_allclose(call["o"], expected(call), rtol=1e-5, atol=1e-6)
+
+
+def test_a_bound_call_keeps_what_it_needs(
+    kernel: fovea.Kernel, call: dict[str, np.ndarray]
+) -> None:
+    o = call["o"]
+    bound = kernel.bind(
+        **{name: array if array is o else array.copy() for name, array in call.items()}
+    )
+    gc.collect()
+    bound()
+    np.testing.assert_allclose(o, expected(call), rtol=1e-5, atol=1e-6)
 
 
 def test_contexts_give_the_same_bits(kernel: fovea.Kernel, call: dict[str, np.ndarray]) -> None:
