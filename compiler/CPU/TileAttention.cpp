@@ -197,6 +197,7 @@ private:
   AffineMapAttr stateLayout(const Tile &tile);
   bool maskDependsOnHead();
   void emitQuery(OpBuilder &b, const Tile &tile, const Place &place);
+  MaskBox maskBoxOf(OpBuilder &b, const Place &place, int64_t tileRows);
   void emitKvLoop(OpBuilder &b, const Place &place, int64_t tileRows,
                   Value firstKey, Value endKey, TileBody body);
   void emitPartial(OpBuilder &b, const Tile &tile, const Place &place, Value k,
@@ -347,6 +348,28 @@ void AttentionTiler::emitQuery(OpBuilder &b, const Tile &tile,
   }
 }
 
+/// What a query tile covers: its rows folded back to i and h.
+MaskBox AttentionTiler::maskBoxOf(OpBuilder &b, const Place &place,
+                                  int64_t tileRows) {
+  Index ix{b, loc};
+  Value lastRow =
+      ix.sub(ix.min(ix.add(place.row0, ix.cst(tileRows)), rows), ix.cst(1));
+  Value groupValue = ix.cst(group);
+  MaskBox box;
+  box.b = place.b;
+  box.iLo = ix.div(place.row0, groupValue);
+  box.iHi = ix.div(lastRow, groupValue);
+  box.hLo = ix.mul(place.g, groupValue);
+  box.hHi = ix.add(box.hLo, ix.cst(group - 1));
+  box.batches = batches;
+  box.queries = queries;
+  box.keys = place.keys;
+  box.heads = ix.cst(op.getQueryHeads());
+  box.kvHeads = ix.cst(kvHeads);
+  box.width = ix.cst(width);
+  return box;
+}
+
 /// Visits the KV tiles of [firstKey, endKey) that the mask does not empty, in
 /// runs of one class. firstKey is a multiple of the KV tile.
 void AttentionTiler::emitKvLoop(OpBuilder &b, const Place &place,
@@ -361,22 +384,7 @@ void AttentionTiler::emitKvLoop(OpBuilder &b, const Place &place,
     return;
   }
 
-  // What the tile covers: its rows folded back to i and h.
-  Value lastRow =
-      ix.sub(ix.min(ix.add(place.row0, ix.cst(tileRows)), rows), one);
-  Value groupValue = ix.cst(group);
-  MaskBox box;
-  box.b = place.b;
-  box.iLo = ix.div(place.row0, groupValue);
-  box.iHi = ix.div(lastRow, groupValue);
-  box.hLo = ix.mul(place.g, groupValue);
-  box.hHi = ix.add(box.hLo, ix.cst(group - 1));
-  box.batches = batches;
-  box.queries = queries;
-  box.keys = place.keys;
-  box.heads = ix.cst(op.getQueryHeads());
-  box.kvHeads = ix.cst(kvHeads);
-  box.width = ix.cst(width);
+  MaskBox box = maskBoxOf(b, place, tileRows);
   TileClassifier classes =
       emitTileClassifier(b, loc, op.getMask(), op.getCaptures(),
                          op.getCaptureNamesAttr(), box, config.getKvTile());
@@ -686,11 +694,17 @@ void AttentionTiler::emitManyRows(OpBuilder &b, const Tile &buffers,
   emitStart(body, tile);
   Value headKeys = slot(body, packed.key, head);
   Value headValues = slot(body, packed.value, head);
-  emitKvLoop(body, place, tile.size, at.cst(0), place.keys,
+  // Matrix units take whole blocks of keys.
+  Value endKey = place.keys;
+  if (!op.getMask().empty() && tile.layout != Layout::Matrix)
+    endKey =
+        emitKeyEnd(body, loc, op.getMask(), op.getCaptures(),
+                   op.getCaptureNamesAttr(), maskBoxOf(body, place, tile.size));
+  emitKvLoop(body, place, tile.size, at.cst(0), endKey,
              [&](OpBuilder &inner, Value from, Value to, bool masked) {
                Index k{inner, loc};
                Value j0 = k.mul(from, k.cst(kvTile));
-               Value end = k.min(k.mul(to, k.cst(kvTile)), place.keys);
+               Value end = k.min(k.mul(to, k.cst(kvTile)), endKey);
                Value count = k.sub(end, j0);
                Value keyRows = firstColumns(
                    inner, rowsOf(inner, headKeys, j0, count), width);

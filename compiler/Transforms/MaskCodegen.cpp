@@ -736,31 +736,66 @@ static TileClassifier emitAllPartial(OpBuilder &builder, Location loc,
   return classifier;
 }
 
+namespace {
+/// The closed form of a mask and the values of its symbols.
+struct EmittedForm {
+  TileRanges ranges;
+  SmallVector<Value> symbols;
+  Value count;  // of the tiles
+  Value usable; // i1: every symbol is small
+};
+} // namespace
+
+/// Nothing if a symbol has no value.
+static std::optional<EmittedForm> emitForm(Emitter &e, PointEmitter &points,
+                                           expr::Context &context, Expr mask,
+                                           const MaskBox &box, int64_t kvTile) {
+  EmittedForm form;
+  form.count = e.countTiles(e.toInt(box.keys), kvTile);
+  form.ranges = analysis::computeTileRanges(context, mask, kvTile);
+  if (form.ranges.positive.size() + form.ranges.negative.size() >
+      maxDisjuncts) {
+    analysis::TileRangeBudget few;
+    few.conjuncts = maxDisjuncts / 3;
+    form.ranges = analysis::computeTileRanges(context, mask, kvTile, few);
+  }
+  form.symbols = {e.toInt(box.iLo), e.toInt(box.iHi), e.toInt(box.hLo),
+                  e.toInt(box.hHi)};
+  form.usable = e.flag(true);
+  for (Expr symbol : form.ranges.symbols) {
+    Value value = points.emit(symbol);
+    if (!value)
+      return std::nullopt;
+    form.usable = e.both(form.usable, e.isSmall(value));
+    form.symbols.push_back(value);
+  }
+  return form;
+}
+
+/// The first and the last tile of any range; count and -1 if all are empty.
+static std::pair<Value, Value> emitHull(Emitter &e, Value count,
+                                        ArrayRef<EmittedRange> ranges) {
+  Value lo = count, hi = e.cst(-1);
+  for (const EmittedRange &range : ranges) {
+    Value some = e.lessEqual(range.lo, range.hi);
+    lo = e.min(lo, e.select(some, range.lo, count));
+    hi = e.max(hi, e.select(some, range.hi, e.cst(-1)));
+  }
+  return {lo, hi};
+}
+
 TileClassifier fovea::emitTileClassifier(OpBuilder &builder, Location loc,
                                          expr::Context &context, Expr mask,
                                          const llvm::StringMap<Value> &captures,
                                          const MaskBox &box, int64_t kvTile) {
   Emitter e{builder, loc};
   Value keys = e.toInt(box.keys), queries = e.toInt(box.queries);
-  Value count = e.countTiles(keys, kvTile);
   PointEmitter pointEmitter(builder, loc, captures, box);
-
-  TileRanges ranges = analysis::computeTileRanges(context, mask, kvTile);
-  if (ranges.positive.size() + ranges.negative.size() > maxDisjuncts) {
-    analysis::TileRangeBudget few;
-    few.conjuncts = maxDisjuncts / 3;
-    ranges = analysis::computeTileRanges(context, mask, kvTile, few);
-  }
-  SmallVector<Value> symbols{e.toInt(box.iLo), e.toInt(box.iHi),
-                             e.toInt(box.hLo), e.toInt(box.hHi)};
-  Value usable = e.flag(true);
-  for (Expr symbol : ranges.symbols) {
-    Value value = pointEmitter.emit(symbol);
-    if (!value)
-      return emitAllPartial(builder, loc, count);
-    usable = e.both(usable, e.isSmall(value));
-    symbols.push_back(value);
-  }
+  std::optional<EmittedForm> form =
+      emitForm(e, pointEmitter, context, mask, box, kvTile);
+  if (!form)
+    return emitAllPartial(builder, loc, e.countTiles(keys, kvTile));
+  auto &[ranges, symbols, count, usable] = *form;
 
   RangeEmitter rangeEmitter(builder, loc, symbols, count, usable);
   SmallVector<EmittedRange> attended, masked;
@@ -770,12 +805,7 @@ TileClassifier fovea::emitTileClassifier(OpBuilder &builder, Location loc,
     masked.push_back(rangeEmitter.emit(disjunct));
 
   TileClassifier classifier;
-  Value lo = count, hi = e.cst(-1);
-  for (const EmittedRange &range : attended) {
-    Value some = e.lessEqual(range.lo, range.hi);
-    lo = e.min(lo, e.select(some, range.lo, count));
-    hi = e.max(hi, e.select(some, range.hi, e.cst(-1)));
-  }
+  auto [lo, hi] = emitHull(e, count, attended);
   classifier.lo = e.toIndex(lo);
   classifier.hi = e.toIndex(e.add(hi, e.cst(1)));
 
@@ -862,24 +892,55 @@ TileClassifier fovea::emitTileClassifier(OpBuilder &builder, Location loc,
   return classifier;
 }
 
+/// The expression of a mask region, if it is one, and the captured values by
+/// their names.
+static std::optional<Expr> readMask(expr::Context &context, Region &mask,
+                                    ValueRange captures, ArrayAttr names,
+                                    llvm::StringMap<Value> &values) {
+  SmallVector<attn::Capture> captured =
+      attn::getCaptures(captures.getTypes(), names);
+  for (auto [capture, value] : llvm::zip_equal(captured, captures))
+    values[capture.name] = value;
+  return mask.empty()
+             ? std::optional(context.getBool(true))
+             : attn::regionToExpr(context, mask, /*isScore=*/false, captured);
+}
+
 TileClassifier fovea::emitTileClassifier(OpBuilder &builder, Location loc,
                                          Region &mask, ValueRange captures,
                                          ArrayAttr names, const MaskBox &box,
                                          int64_t kvTile) {
   expr::Context context;
-  SmallVector<attn::Capture> captured =
-      attn::getCaptures(captures.getTypes(), names);
-  std::optional<Expr> expr =
-      mask.empty()
-          ? std::optional(context.getBool(true))
-          : attn::regionToExpr(context, mask, /*isScore=*/false, captured);
+  llvm::StringMap<Value> values;
+  std::optional<Expr> expr = readMask(context, mask, captures, names, values);
   if (!expr) {
     Emitter e{builder, loc};
     return emitAllPartial(builder, loc,
                           e.countTiles(e.toInt(box.keys), kvTile));
   }
-  llvm::StringMap<Value> values;
-  for (auto [capture, value] : llvm::zip_equal(captured, captures))
-    values[capture.name] = value;
   return emitTileClassifier(builder, loc, context, *expr, values, box, kvTile);
+}
+
+Value fovea::emitKeyEnd(OpBuilder &builder, Location loc, Region &mask,
+                        ValueRange captures, ArrayAttr names,
+                        const MaskBox &box) {
+  expr::Context context;
+  llvm::StringMap<Value> values;
+  std::optional<Expr> expr = readMask(context, mask, captures, names, values);
+  if (!expr)
+    return box.keys;
+  // A key is a tile of one.
+  Emitter e{builder, loc};
+  PointEmitter points(builder, loc, values, box);
+  std::optional<EmittedForm> form =
+      emitForm(e, points, context, *expr, box, /*kvTile=*/1);
+  if (!form)
+    return box.keys;
+  RangeEmitter rangeEmitter(builder, loc, form->symbols, form->count,
+                            form->usable);
+  SmallVector<EmittedRange> attended;
+  for (const TileDisjunct &disjunct : form->ranges.positive)
+    attended.push_back(rangeEmitter.emit(disjunct));
+  Value last = emitHull(e, form->count, attended).second;
+  return e.toIndex(e.add(last, e.cst(1)));
 }

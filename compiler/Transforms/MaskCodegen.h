@@ -66,6 +66,13 @@ TileClassifier emitTileClassifier(mlir::OpBuilder &builder, mlir::Location loc,
                                   mlir::ArrayAttr names, const MaskBox &box,
                                   int64_t kvTile);
 
+/// The key (index, at most box.keys) from which on none is attended by the
+/// query tile, as far as the closed form tells: within the last tile that the
+/// mask does not empty, keys behind it need no work.
+mlir::Value emitKeyEnd(mlir::OpBuilder &builder, mlir::Location loc,
+                       mlir::Region &mask, mlir::ValueRange captures,
+                       mlir::ArrayAttr names, const MaskBox &box);
+
 } // namespace fovea
 
 #endif // FOVEA_COMPILER_TRANSFORMS_MASKCODEGEN_H

@@ -3,8 +3,9 @@
 // Apache-2.0 WITH LLVM-exception
 //
 // The generated tile classifier, compiled and run, against brute force over
-// drawn masks, sizes and tiles: no attended pair outside [lo, hi) or in an
-// empty tile, full tiles full, and exact where no cap is reached.
+// drawn masks, sizes and tiles: no attended pair outside [lo, hi), in an empty
+// tile or behind the key end, full tiles full, and exact where no cap is
+// reached.
 
 #include "compiler/Transforms/MaskCodegen.h"
 
@@ -83,7 +84,8 @@ protected:
   }
 
   /// func @classify<k>(b, iLo, iHi, hLo, hHi, M, N, p, len, doc, out): out[0]
-  /// and out[1] are lo and hi, out[2 + t] the class of tile t.
+  /// and out[1] are lo and hi, out[2] the key end, out[3 + t] the class of tile
+  /// t.
   void addFunction(ModuleOp module, unsigned number, Expr mask,
                    int64_t kvTile) {
     OpBuilder b(&context);
@@ -115,9 +117,11 @@ protected:
       OpBuilder::InsertionGuard guard(b);
       attn::buildMaskRegion(b, loc, region, mask, captures);
     }
+    SmallVector<Value> captured{arg(7), arg(8), arg(9)};
+    ArrayAttr names = b.getStrArrayAttr({"p", "len", "doc"});
     TileClassifier classifier =
-        emitTileClassifier(b, loc, region, ValueRange{arg(7), arg(8), arg(9)},
-                           b.getStrArrayAttr({"p", "len", "doc"}), box, kvTile);
+        emitTileClassifier(b, loc, region, captured, names, box, kvTile);
+    Value keyEnd = emitKeyEnd(b, loc, region, captured, names, box);
     Value out = arg(10);
     auto store = [&](OpBuilder &at, Value value, Value position) {
       if (value.getType().isIndex())
@@ -126,12 +130,13 @@ protected:
     };
     store(b, classifier.lo, cst(0));
     store(b, classifier.hi, cst(1));
+    store(b, keyEnd, cst(2));
     Value count = arith::CeilDivSIOp::create(b, loc, arg(6), cst(kvTile));
     scf::ForOp::create(
         b, loc, cst(0), count, cst(1), ValueRange(),
         [&](OpBuilder &body, Location, Value t, ValueRange) {
           Value position = arith::AddIOp::create(
-              body, loc, t, arith::ConstantIndexOp::create(body, loc, 2));
+              body, loc, t, arith::ConstantIndexOp::create(body, loc, 3));
           store(body, classifier.classOf(body, loc, t), position);
           scf::YieldOp::create(body, loc);
         });
@@ -163,7 +168,7 @@ protected:
   };
   std::vector<int64_t> run(ExecutionEngine &engine, unsigned number,
                            const Query &q, int64_t count) {
-    std::vector<int64_t> out(2 + count, -7);
+    std::vector<int64_t> out(3 + count, -7);
     Vector<int32_t> lenView(len), docView(doc);
     Vector<int64_t> outView(out);
     auto *lenAt = &lenView, *docAt = &docView;
@@ -226,6 +231,10 @@ protected:
     std::vector<int64_t> expected = spread(analysis::classifyTiles(
         c.mask, ranges, tile, environment, loadOfPoint));
     ASSERT_EQ(static_cast<int64_t>(expected.size()), count);
+    auto hasFew = [](const analysis::TileRanges &of) {
+      return of.positive.size() + of.negative.size() <= 8;
+    };
+    int64_t lastKey = -1;
     for (int64_t t = 0; t < count; ++t) {
       bool attended = false, masked = false;
       for (int64_t h = q.hLo; h <= q.hHi; ++h)
@@ -237,9 +246,11 @@ protected:
             bool in = i < q.m && j < q.n &&
                       expr::evaluate(c.mask, environment)->integer;
             (in ? attended : masked) = true;
+            if (in)
+              lastKey = std::max(lastKey, j);
           }
       int64_t truth = !attended ? 0 : masked ? 2 : 1;
-      int64_t got = out[2 + t];
+      int64_t got = out[3 + t];
       auto describe = [&] {
         return c.text + " tile " + std::to_string(t) + " of " +
                std::to_string(c.kvTile) + " M " + std::to_string(q.m) + " N " +
@@ -261,10 +272,20 @@ protected:
     }
     ASSERT_GE(out[0], 0);
     ASSERT_LE(out[1], count);
+    // The key end, which only the closed form tells.
+    analysis::TileRanges keyRanges =
+        analysis::computeTileRanges(exprs, c.mask, 1);
+    int64_t closedEnd = 0;
+    for (const analysis::Segment &segment :
+         analysis::getSegments(keyRanges, tile, environment))
+      if (segment.tileClass != analysis::TileClass::Empty)
+        closedEnd = segment.end;
+    ASSERT_LT(lastKey, out[2]) << c.text;
+    ASSERT_LE(out[2], q.n) << c.text;
+    ASSERT_TRUE(!hasFew(keyRanges) || out[2] <= closedEnd) << c.text;
     // [lo, hi) is no wider than the ranges of the closed form, where generated
     // code has them all.
-    bool hasFewRanges = ranges.positive.size() + ranges.negative.size() <= 8;
-    ASSERT_TRUE(!hasFewRanges || out[0] >= out[1] ||
+    ASSERT_TRUE(!hasFew(ranges) || out[0] >= out[1] ||
                 (closed[out[0]] != 0 && closed[out[1] - 1] != 0))
         << c.text;
   }
@@ -371,6 +392,7 @@ TEST_F(MaskCodegenTest, DataIsUnknown) {
     std::vector<int64_t> out = run(*engine, 0, q, 9);
     EXPECT_EQ(out[0], 0);
     EXPECT_EQ(out[1], (iLo + 7) / 16 + 1);
+    EXPECT_EQ(out[2], iLo + 8);
     check(*engine, 1, small, {0, iLo, iLo, 0, 0, 130, 130, 0}, true);
   }
 }
@@ -393,12 +415,12 @@ TEST_F(MaskCodegenTest, SurvivesExtremes) {
                       -(int64_t(1) << 40)}) {
       std::vector<int64_t> out =
           run(*engine, number, {0, 8, 15, 0, 0, 64, 64, p}, 4);
-      EXPECT_EQ(out, (std::vector<int64_t>{0, 4, 2, 2, 2, 2}))
+      EXPECT_EQ(out, (std::vector<int64_t>{0, 4, 64, 2, 2, 2, 2}))
           << texts[number] << " " << p;
     }
   // Divisors that trap in hardware: -1 is i == j, 0 is always true.
   EXPECT_EQ(run(*engine, 3, {0, 8, 15, 0, 0, 64, 64, -1}, 4),
-            (std::vector<int64_t>{0, 4, 2, 0, 0, 0}));
+            (std::vector<int64_t>{0, 4, 64, 2, 0, 0, 0}));
   EXPECT_EQ(run(*engine, 3, {0, 8, 15, 0, 0, 64, 64, 0}, 4),
-            (std::vector<int64_t>{0, 4, 1, 1, 1, 1}));
+            (std::vector<int64_t>{0, 4, 64, 1, 1, 1, 1}));
 }
