@@ -35,19 +35,20 @@ static std::optional<Kernel> kernelOfLayout(PartialOp op) {
   MLIRContext *ctx = op.getContext();
   AffineExpr m, n, d, e;
   bindDims(ctx, m, n, d, e);
-  auto has = [&](ArrayRef<AffineExpr> q, ArrayRef<AffineExpr> v,
-                 ArrayRef<AffineExpr> acc) {
+  auto has = [&](ArrayRef<AffineExpr> q, ArrayRef<AffineExpr> k,
+                 ArrayRef<AffineExpr> v, ArrayRef<AffineExpr> acc) {
     return op.getMaps() ==
            SmallVector<AffineMap>{
-               AffineMap::get(4, 0, q, ctx), AffineMap::get(4, 0, {n, d}, ctx),
+               AffineMap::get(4, 0, q, ctx), AffineMap::get(4, 0, k, ctx),
                AffineMap::get(4, 0, v, ctx), AffineMap::get(4, 0, acc, ctx)};
   };
-  if (has({d, m}, {n, e}, {e, m}))
+  if (has({d, m}, {n, d}, {n, e}, {e, m}))
     return Kernel::RowLanes;
-  if (has({m, d}, {n, e}, {m, e}))
+  if (has({m, d}, {n, d}, {n, e}, {m, e}))
     return Kernel::DepthLanes;
-  if (has({d.floorDiv(2), m, d % 2},
-          {n.floorDiv(matrixKeys), e, n % matrixKeys}, {e, m}))
+  AffineExpr term = getAffineConstantExpr(0, ctx);
+  if (has({term, d.floorDiv(2), m, d % 2}, {n, term, d},
+          {n.floorDiv(matrixKeys), term, e, n % matrixKeys}, {e, m}))
     return Kernel::Matrix;
   return std::nullopt;
 }
@@ -59,15 +60,20 @@ static LogicalResult checkMatrixForm(PartialOp op) {
   for (MemRefType type : {query, key, value})
     if (!type.getElementType().isBF16())
       return op.emitOpError("needs q, k and v of bf16 for matrix units");
+  int64_t terms = query.getDimSize(0);
+  if (terms < 1 || key.getDimSize(1) != terms || value.getDimSize(1) != terms)
+    return op.emitOpError(
+        "needs q, k and v of one number of terms for matrix units");
   if (op.getConfigAttr().getVector() != matrixLanes ||
       op.getTileRows() != 2 * matrixLanes)
     return op.emitOpError()
            << "needs " << 2 * matrixLanes << " rows in vectors of "
            << matrixLanes << " for matrix units";
   auto [strides, offset] = key.getStridesAndOffset();
-  int64_t depth = 2 * query.getDimSize(0);
+  int64_t depth = 2 * query.getDimSize(1);
   if (depth % matrixDepth != 0 || acc.getDimSize(0) % matrixDepth != 0 ||
-      ShapedType::isDynamic(strides[0]) || strides[0] < depth)
+      ShapedType::isDynamic(strides[0]) || ShapedType::isDynamic(strides[1]) ||
+      strides[0] < terms * depth || strides[1] < depth)
     return op.emitOpError() << "needs rows of k and columns of v padded to "
                             << matrixDepth << " for matrix units";
   for (MemRefType type : {query, value, acc})

@@ -3,13 +3,17 @@
 // Apache-2.0 WITH LLVM-exception
 
 // attn-cpu-lower-rows: attn.gather_rows and attn.scatter_rows on memrefs become
-// loops of loads and stores with conversion. Any strides and any two float
-// types; vectors where both rows have a unit inner stride (tested at run time
-// if need be), single elements elsewhere. It must not be asked about tensors.
+// loops of loads and stores with conversion, and cpu.split loops of loads, a
+// store for each term, and what a term leaves to the next. Any strides and, for
+// the copies, any two float types; vectors where both rows have a unit inner
+// stride (tested at run time if need be), single elements elsewhere. It must
+// not be asked about tensors.
 
 #include "compiler/CPU/Passes.h"
 #include "compiler/CPU/Rows.h"
+#include "compiler/CPU/VectorMath.h"
 #include "dialects/attn/IR/AttnOps.h"
+#include "dialects/cpu/IR/CpuOps.h"
 
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -98,6 +102,32 @@ static void emitZero(ImplicitLocOpBuilder &b, Value tile, Value row,
   });
 }
 
+/// Stores the terms of the float or vector `rest` at [row][0, 1, ...][offset].
+static void emitTerms(ImplicitLocOpBuilder &b, SplitOp op, Value rest,
+                      Value terms, Value row, Value offset) {
+  FloatBuilder math(b, b.getLoc(), rest.getType());
+  if (op.getLimit()) {
+    // NaN is neither less nor greater.
+    Value limit = math.constant(op.getLimit()->convertToDouble());
+    Value least = math.neg(limit);
+    rest = math.select(math.less(limit, rest), limit, rest);
+    rest = math.select(math.less(rest, least), least, rest);
+  }
+  auto narrow = cast<FloatType>(memrefOf(terms).getElementType());
+  auto wide = cast<FloatType>(getElementTypeOrSelf(rest.getType()));
+  int64_t count = memrefOf(terms).getDimSize(1);
+  for (int64_t term = 0; term < count; ++term) {
+    Value rounded = convertFloat(b, b.getLoc(), rest, narrow);
+    storeConverted(b, b.getLoc(), rounded, terms,
+                   {row, createIndex(b, term), offset});
+    if (term + 1 == count)
+      break;
+    rest = math.sub(rest, convertFloat(b, b.getLoc(), rounded, wide));
+    // Nothing is left of what is not finite.
+    rest = math.select(math.equal(rest, rest), rest, math.constant(0.0));
+  }
+}
+
 /// Elements of a row, 0 for a tile [l]; failure if not known.
 static FailureOr<int64_t> getRowWidth(Operation *op, Value tile) {
   MemRefType type = memrefOf(tile);
@@ -151,13 +181,36 @@ struct LowerRowsPass : fovea::impl::LowerRowsBase<LowerRowsPass> {
     return success();
   }
 
+  void lowerSplit(ImplicitLocOpBuilder &b, SplitOp op) {
+    auto element = cast<FloatType>(memrefOf(op.getSource()).getElementType());
+    forEachStrideCase(
+        b, {op.getSource(), op.getDest()}, vectorBits / element.getWidth(),
+        [&](ValueRange views, int64_t lanes) {
+          Value source = views[0], terms = views[1];
+          forEachRow(b, source, 0, 1, [&](ValueRange row) {
+            forEachVector(b, memrefOf(source).getDimSize(1), lanes,
+                          [&](Value offset, int64_t lanes) {
+                            Value value = loadConverted(
+                                b, b.getLoc(), getLaneType(element, lanes),
+                                source, {row[0], offset});
+                            emitTerms(b, op, value, terms, row[0], offset);
+                          });
+          });
+        });
+  }
+
   void runOnOperation() override {
     Operation *root = getOperation();
     auto lowerOne = [&](ImplicitLocOpBuilder &b, auto op) {
       return lower(b, op);
     };
     if (failed(lowerOperations<GatherRowsOp>(root, lowerOne)) ||
-        failed(lowerOperations<ScatterRowsOp>(root, lowerOne)))
+        failed(lowerOperations<ScatterRowsOp>(root, lowerOne)) ||
+        failed(lowerOperations<SplitOp>(
+            root, [&](ImplicitLocOpBuilder &b, SplitOp op) {
+              lowerSplit(b, op);
+              return success();
+            })))
       signalPassFailure();
   }
 };

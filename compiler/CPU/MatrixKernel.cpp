@@ -9,6 +9,11 @@
 // the weights of two keys, side by side, are the pairs that the tile product
 // reads. It must not be asked about operands other than bf16.
 //
+// Terms. An element is the sum of T terms of bf16, each what those before it
+// leave, 2^-8 of them at most. Products of two sums are made of the tile
+// products of terms l and r with l + r < T; the others are as small as what the
+// terms leave out. Weights are split into terms as they are packed.
+//
 // The pipeline. Step s works on three units at once: the product of unit s - 2,
 // the softmax of unit s - 1 and the scores of unit s. They share no memory that
 // one of them writes (scores and weights lie in two buffers each, taken in
@@ -74,6 +79,7 @@ private:
   void emitScores(Form form, Value unit);
   void emitSoftmax(Form form, Value unit);
   Value packPairs(Value even, Value odd);
+  Value roundToTerm(Value x);
   void emitProduct(Form form, Value unit);
   void emitProductOfVectors(Value unit);
   Value emitIsFinite(Value unit);
@@ -82,7 +88,8 @@ private:
 
   // Tiles.
   using TileAt = function_ref<Value(int64_t, int64_t)>;
-  void emitBlock(int64_t steps, TileAt start, TileAt left, TileAt right,
+  using TermAt = function_ref<Value(int64_t, int64_t, int64_t)>;
+  void emitBlock(int64_t steps, TileAt start, TermAt left, TermAt right,
                  Value memref, function_ref<Values(int64_t, int64_t)> indices);
   /// What emitBlock has put off, at the end of a run of blocks.
   void flushStores();
@@ -113,13 +120,14 @@ private:
     return arith::AndIOp::create(b, loc, unit, index(1));
   }
 
-  /// Rows, their vectors, columns of V and depth, both padded to whole blocks.
-  int64_t lanes, parts, columns, depth, unitKeys;
+  /// Rows, their vectors, columns of V and depth, both padded to whole blocks,
+  /// terms of an element.
+  int64_t lanes, parts, columns, depth, unitKeys, terms;
   /// What a score in the buffer is multiplied by.
   double factor;
   bool edited;
   Value scores;     // [2][keys][rows]
-  Value weights;    // [2][parts][keys / 2][lanes, 2], bf16
+  Value weights;    // [2][terms][parts][keys / 2][lanes, 2], bf16
   Value references; // [rows]
   Value shrinks;    // [rows]: the factor of what was accumulated before
   /// Stores of finished result tiles, put off until their registers are needed.
@@ -135,8 +143,9 @@ private:
 MatrixKernel::MatrixKernel(PartialOp op, func::FuncOp function)
     : PartialKernel(op, function), lanes(op.getTileRows()),
       parts(lanes / width), columns(memrefOf(op.getAcc()).getDimSize(0)),
-      depth(2 * memrefOf(op.getQuery()).getDimSize(0)),
-      unitKeys(memrefOf(op.getValue()).getDimSize(2)),
+      depth(2 * memrefOf(op.getQuery()).getDimSize(1)),
+      unitKeys(memrefOf(op.getValue()).getDimSize(3)),
+      terms(memrefOf(op.getQuery()).getDimSize(0)),
       pending(blockTiles * blockTiles),
       pairsType(VectorType::get({2 * width}, b.getBF16Type())),
       operandTile(amx::TileType::get({tileRows, tileDepth}, b.getBF16Type())),
@@ -151,7 +160,8 @@ void MatrixKernel::emit() {
   scores = allocateOnStack({2, unitKeys, lanes});
   weights = memref::AllocaOp::create(
       b, loc,
-      MemRefType::get({2, parts, unitKeys / 2, 2 * width}, b.getBF16Type()),
+      MemRefType::get({2, terms, parts, unitKeys / 2, 2 * width},
+                      b.getBF16Type()),
       b.getI64IntegerAttr(64));
   references = allocateOnStack({lanes});
   shrinks = allocateOnStack({lanes});
@@ -304,27 +314,36 @@ Value MatrixKernel::loadTile(Type type, Value memref, ValueRange indices,
 
 /// A block of result tiles (row, part), the sums of `steps` products on top of
 /// `start`, for `memref`. A tile product behind a tile store waits for it; so
-/// the stores of a block come just before its registers are used again.
-void MatrixKernel::emitBlock(int64_t steps, TileAt start, TileAt left,
-                             TileAt right, Value memref,
+/// the stores of a block come just before its registers are used again. Of the
+/// products of terms the smallest come first, those of one right term one after
+/// the other.
+void MatrixKernel::emitBlock(int64_t steps, TileAt start, TermAt left,
+                             TermAt right, Value memref,
                              function_ref<Values(int64_t, int64_t)> indices) {
   Values sums(blockTiles * blockTiles), rightTiles(blockTiles);
-  for (int64_t step = 0; step < steps; ++step)
+  auto emitProducts = [&](int64_t step, int64_t leftTerm, int64_t rightTerm,
+                          bool isNewRight) {
     for (int64_t row = 0; row < blockTiles; ++row) {
-      Value leftTile = left(row, step);
+      Value leftTile = left(row, step, leftTerm);
       for (int64_t part = 0; part < blockTiles; ++part) {
-        int64_t slot = row * blockTiles + part;
-        if (row == 0)
-          rightTiles[part] = right(part, step);
-        if (step == 0) {
-          if (pending[slot])
-            pending[slot]();
-          sums[slot] = start(row, part);
+        Value &sum = sums[row * blockTiles + part];
+        if (row == 0 && isNewRight)
+          rightTiles[part] = right(part, step, rightTerm);
+        if (!sum) {
+          if (auto &store = pending[row * blockTiles + part])
+            store();
+          sum = start(row, part);
         }
-        sums[slot] = amx::TileMulFOp::create(b, loc, resultTile, leftTile,
-                                             rightTiles[part], sums[slot]);
+        sum = amx::TileMulFOp::create(b, loc, resultTile, leftTile,
+                                      rightTiles[part], sum);
       }
     }
+  };
+  for (int64_t step = 0; step < steps; ++step)
+    for (int64_t rightTerm = terms - 1; rightTerm >= 0; --rightTerm)
+      for (int64_t leftTerm = terms - 1 - rightTerm; leftTerm >= 0; --leftTerm)
+        emitProducts(step, leftTerm, rightTerm,
+                     /*isNewRight=*/leftTerm == terms - 1 - rightTerm);
   for (int64_t row = 0; row < blockTiles; ++row)
     for (int64_t part = 0; part < blockTiles; ++part) {
       int64_t slot = row * blockTiles + part;
@@ -347,6 +366,8 @@ void MatrixKernel::emitScores(Form form, Value unit) {
   Value query = get(op.getQuery()), key = get(op.getKey());
   Value buffer = bufferOf(unit), first = mul(unit, index(unitKeys));
   Value pairStride = index(2 * lanes);
+  Value keyStride =
+      index(memrefOf(op.getKey()).getStridesAndOffset().first.front());
   repeat(form, unitKeys, blockTiles * tileRows, {},
          [&](Value row, const Values &) -> Values {
            auto rowOf = [&](int64_t tile) {
@@ -357,15 +378,15 @@ void MatrixKernel::emitScores(Form form, Value unit) {
                [&](int64_t, int64_t) -> Value {
                  return amx::TileZeroOp::create(b, loc, resultTile);
                },
-               [&](int64_t tile, int64_t step) {
-                 return loadTile(
-                     operandTile, key,
-                     {add(first, rowOf(tile)), index(step * tileDepth)},
-                     /*streams=*/true);
+               [&](int64_t tile, int64_t step, int64_t term) {
+                 return loadTile(operandTile, key,
+                                 {add(first, rowOf(tile)), index(term),
+                                  index(step * tileDepth)},
+                                 /*streams=*/true, keyStride);
                },
-               [&](int64_t part, int64_t step) {
+               [&](int64_t part, int64_t step, int64_t term) {
                  return loadTile(operandTile, query,
-                                 {index(step * tileDepth / 2),
+                                 {index(term), index(step * tileDepth / 2),
                                   index(part * tileRows), index(0)},
                                  /*streams=*/false, pairStride);
                },
@@ -466,35 +487,48 @@ void MatrixKernel::emitSoftmax(Form form, Value unit) {
   };
   // In groups: weights may all be equal, and a long chain would round each time
   // to the same side.
-  Values sums =
-      repeat(form, unitKeys, sumGroup, Values(parts, math.constant(0.0)),
-             [&](Value group, Values sums) {
-               Values groupSums(parts);
-               for (int64_t key = 0; key < sumGroup; key += 2) {
-                 Value row = add(group, index(key));
-                 Value pair = arith::DivUIOp::create(b, loc, row, index(2));
-                 for (int64_t part = 0; part < parts; ++part) {
-                   Value even = weightOf(row, part),
-                         odd = weightOf(add(row, index(1)), part);
-                   Value both = math.add(even, odd);
-                   groupSums[part] =
-                       key == 0 ? both : math.add(groupSums[part], both);
-                   vector::StoreOp::create(
-                       b, loc, packPairs(even, odd), weights,
-                       ValueRange{buffer, index(part), pair, index(0)});
-                 }
-               }
-               for (int64_t part = 0; part < parts; ++part)
-                 sums[part] = math.add(sums[part], groupSums[part]);
-               return sums;
-             });
+  Values sums = repeat(
+      form, unitKeys, sumGroup, Values(parts, math.constant(0.0)),
+      [&](Value group, Values sums) {
+        Values groupSums(parts);
+        for (int64_t key = 0; key < sumGroup; key += 2) {
+          Value row = add(group, index(key));
+          Value pair = arith::DivUIOp::create(b, loc, row, index(2));
+          for (int64_t part = 0; part < parts; ++part) {
+            Value even = weightOf(row, part),
+                  odd = weightOf(add(row, index(1)), part);
+            Value both = math.add(even, odd);
+            groupSums[part] = key == 0 ? both : math.add(groupSums[part], both);
+            for (int64_t term = 0; term < terms; ++term) {
+              vector::StoreOp::create(
+                  b, loc, packPairs(even, odd), weights,
+                  ValueRange{buffer, index(term), index(part), pair, index(0)});
+              if (term + 1 == terms)
+                break;
+              even = math.sub(even, roundToTerm(even));
+              odd = math.sub(odd, roundToTerm(odd));
+            }
+          }
+        }
+        for (int64_t part = 0; part < parts; ++part)
+          sums[part] = math.add(sums[part], groupSums[part]);
+        return sums;
+      });
   for (int64_t part = 0; part < parts; ++part)
     store(math.fma(load(sumMemory, {}, part), shrink[part], sums[part]),
           sumMemory, {}, part);
 }
 
+/// What the pairs below make of x, in f32.
+Value MatrixKernel::roundToTerm(Value x) {
+  Value bits = add(math.toBits(x), math.intConstant(0x8000));
+  return math.fromBits(
+      arith::AndIOp::create(b, loc, bits, math.intConstant(0xffff0000)));
+}
+
 /// bf16 pairs (even, odd) of weights, rounded to nearest, ties away from zero:
-/// weights are finite and not negative, or NaN, as is then their sum.
+/// weights are finite and not negative, or NaN, as is then their sum; what is
+/// left of them for another term is finite.
 Value MatrixKernel::packPairs(Value even, Value odd) {
   Value half = math.intConstant(0x8000);
   Value low = arith::ShRUIOp::create(b, loc, add(math.toBits(even), half),
@@ -512,39 +546,40 @@ Value MatrixKernel::packPairs(Value even, Value odd) {
 void MatrixKernel::emitProduct(Form form, Value unit) {
   Value acc = get(op.getAcc()), value = get(op.getValue());
   Value buffer = bufferOf(unit);
-  repeat(
-      form, columns, blockTiles * tileRows, {},
-      [&](Value column, const Values &) -> Values {
-        auto columnOf = [&](int64_t tile) {
-          return add(column, index(tile * tileRows));
-        };
-        auto accAt = [&](int64_t tile, int64_t part) -> Values {
-          return {columnOf(tile), index(part * tileRows)};
-        };
-        emitBlock(
-            unitKeys / tileDepth,
-            [&](int64_t tile, int64_t part) {
-              return loadTile(resultTile, acc, accAt(tile, part),
-                              /*streams=*/true);
-            },
-            [&](int64_t tile, int64_t step) {
-              return loadTile(operandTile, value,
-                              {unit, columnOf(tile), index(step * tileDepth)},
-                              /*streams=*/true);
-            },
-            [&](int64_t part, int64_t step) {
-              return loadTile(
-                  operandTile, weights,
-                  {buffer, index(part), index(step * tileDepth / 2), index(0)});
-            },
-            acc, accAt);
-        if (form == Form::Loops)
-          flushStores();
-        return {};
-      });
+  repeat(form, columns, blockTiles * tileRows, {},
+         [&](Value column, const Values &) -> Values {
+           auto columnOf = [&](int64_t tile) {
+             return add(column, index(tile * tileRows));
+           };
+           auto accAt = [&](int64_t tile, int64_t part) -> Values {
+             return {columnOf(tile), index(part * tileRows)};
+           };
+           emitBlock(
+               unitKeys / tileDepth,
+               [&](int64_t tile, int64_t part) {
+                 return loadTile(resultTile, acc, accAt(tile, part),
+                                 /*streams=*/true);
+               },
+               [&](int64_t tile, int64_t step, int64_t term) {
+                 return loadTile(operandTile, value,
+                                 {unit, index(term), columnOf(tile),
+                                  index(step * tileDepth)},
+                                 /*streams=*/true);
+               },
+               [&](int64_t part, int64_t step, int64_t term) {
+                 return loadTile(operandTile, weights,
+                                 {buffer, index(term), index(part),
+                                  index(step * tileDepth / 2), index(0)});
+               },
+               acc, accAt);
+           if (form == Form::Loops)
+             flushStores();
+           return {};
+         });
 }
 
-/// i1: whether V of the unit has no NaN and no infinity.
+/// i1: whether V of the unit has no NaN and no infinity, which the first terms
+/// show.
 Value MatrixKernel::emitIsFinite(Value unit) {
   auto stored = VectorType::get({tileDepth}, b.getBF16Type()),
        bits = VectorType::get({tileDepth}, b.getI16Type());
@@ -558,9 +593,9 @@ Value MatrixKernel::emitIsFinite(Value unit) {
       loop(index(0), index(columns), 1, {constant(0)},
            [&](Value column, Values in) {
              for (int64_t key = 0; key < unitKeys; key += tileDepth) {
-               Value v =
-                   vector::LoadOp::create(b, loc, stored, get(op.getValue()),
-                                          ValueRange{unit, column, index(key)});
+               Value v = vector::LoadOp::create(
+                   b, loc, stored, get(op.getValue()),
+                   ValueRange{unit, index(0), column, index(key)});
                v = arith::AndIOp::create(
                    b, loc, vector::BitCastOp::create(b, loc, bits, v),
                    exponent);
@@ -579,40 +614,55 @@ void MatrixKernel::emitProductOfVectors(Value unit) {
   Value acc = get(op.getAcc()), value = get(op.getValue());
   Value buffer = bufferOf(unit);
   Value zero = math.constant(0.0);
-  auto addKey = [&](Value sum, Value weightBits, Value v) -> Value {
-    Value p = math.fromBits(weightBits);
+  auto addKey = [&](Value sum, Value p, Value v) -> Value {
     Value read = math.select(math.equal(p, zero), zero, v);
     return math.fma(p, read, sum);
+  };
+  auto sumOfTerms = [&](function_ref<Value(int64_t)> termAt) {
+    Value sum = termAt(0);
+    for (int64_t term = 1; term < terms; ++term)
+      sum = math.add(sum, termAt(term));
+    return sum;
   };
   loop(index(0), index(columns), 1, {},
        [&](Value column, const Values &) -> Values {
          Values sums;
          for (int64_t part = 0; part < parts; ++part)
            sums.push_back(load(acc, {column}, part));
-         sums = loop(index(0), index(unitKeys / 2), 1, sums,
-                     [&](Value pair, Values sums) {
-                       auto valueOf = [&](int64_t key) {
-                         Value at = add(mul(pair, index(2)), index(key));
-                         Value v = memref::LoadOp::create(
-                             b, loc, value, ValueRange{unit, column, at});
-                         return lanesOf(convertFloat(b, loc, v, compute));
-                       };
-                       Value even = valueOf(0), odd = valueOf(1);
-                       for (int64_t part = 0; part < parts; ++part) {
-                         Value both = vector::LoadOp::create(
-                             b, loc, pairsType, weights,
-                             ValueRange{buffer, index(part), pair, index(0)});
-                         both = vector::BitCastOp::create(
-                             b, loc, cast<VectorType>(math.getIntType()), both);
-                         Value low = arith::ShLIOp::create(
-                                   b, loc, both, math.intConstant(16)),
-                               high = arith::AndIOp::create(
-                                   b, loc, both, math.intConstant(0xffff0000));
-                         sums[part] =
-                             addKey(addKey(sums[part], low, even), high, odd);
-                       }
-                       return sums;
-                     });
+         sums = loop(
+             index(0), index(unitKeys / 2), 1, sums,
+             [&](Value pair, Values sums) {
+               auto valueOf = [&](int64_t key) {
+                 Value at = add(mul(pair, index(2)), index(key));
+                 return sumOfTerms([&](int64_t term) {
+                   Value v = memref::LoadOp::create(
+                       b, loc, value,
+                       ValueRange{unit, index(term), column, at});
+                   return lanesOf(convertFloat(b, loc, v, compute));
+                 });
+               };
+               Value even = valueOf(0), odd = valueOf(1);
+               for (int64_t part = 0; part < parts; ++part) {
+                 auto pairOf = [&](int64_t term) -> Value {
+                   Value both = vector::LoadOp::create(
+                       b, loc, pairsType, weights,
+                       ValueRange{buffer, index(term), index(part), pair,
+                                  index(0)});
+                   return vector::BitCastOp::create(
+                       b, loc, cast<VectorType>(math.getIntType()), both);
+                 };
+                 Value low = sumOfTerms([&](int64_t term) {
+                   return math.fromBits(arith::ShLIOp::create(
+                       b, loc, pairOf(term), math.intConstant(16)));
+                 });
+                 Value high = sumOfTerms([&](int64_t term) {
+                   return math.fromBits(arith::AndIOp::create(
+                       b, loc, pairOf(term), math.intConstant(0xffff0000)));
+                 });
+                 sums[part] = addKey(addKey(sums[part], low, even), high, odd);
+               }
+               return sums;
+             });
          for (int64_t part = 0; part < parts; ++part)
            store(sums[part], acc, {column}, part);
          return {};

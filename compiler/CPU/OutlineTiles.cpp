@@ -12,6 +12,7 @@
 
 #include "compiler/CPU/Passes.h"
 #include "dialects/attn/IR/AttnOps.h"
+#include "dialects/cpu/IR/CpuOps.h"
 
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/IR/IRMapping.h"
@@ -44,7 +45,7 @@ struct OutlineTiles : fovea::impl::OutlineTilesBase<OutlineTiles> {
     llvm::MapVector<Attribute, SmallVector<Operation *>> alike;
     module.walk([&](Operation *op) {
       if (!isa<GatherRowsOp, ScatterRowsOp, RopeOp, RmsNormOp, MergeOp,
-               FinalizeOp, linalg::TransposeOp>(op) ||
+               FinalizeOp, linalg::TransposeOp, cpu::SplitOp>(op) ||
           op->getNumResults() != 0)
         return;
       alike[signature(op)].push_back(op);

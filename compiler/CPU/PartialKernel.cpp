@@ -81,7 +81,7 @@ std::pair<Value, Value> PartialKernel::headAndQuery(Value row) {
 
 Values PartialKernel::regionArguments(Value h, Value i, Value j) {
   auto extents = op.getExtents();
-  int64_t depth = memrefOf(op.getKey()).getDimSize(1);
+  int64_t depth = memrefOf(op.getKey()).getShape().back();
   Values arguments = {toI64(get(op.getB())),
                       h,
                       i,

@@ -13,10 +13,11 @@
 //                converted from their type on the way, and no lane is idle. For
 //                the few rows of a decode.
 //   query rows, by matrix units
-//                q [D/2][L][2], k [n][D], v^T [n/64][E][64], all bf16 and
-//                padded by zeros to whole tiles, acc^T [E][L]: the two products
-//                are of tiles, the softmax between them of vectors. For tiles
-//                of many rows, where there are such units.
+//                q [T][D/2][L][2], k [n][T][D], v^T [n/64][T][E][64], all bf16
+//                and padded by zeros to whole tiles, T terms for an element,
+//                acc^T [E][L]: the two products are of tiles, the softmax
+//                between them of vectors. For tiles of many rows, where there
+//                are such units.
 
 #ifndef FOVEA_COMPILER_CPU_PARTIALKERNEL_H
 #define FOVEA_COMPILER_CPU_PARTIALKERNEL_H

@@ -131,10 +131,10 @@ class RowPass<string name, string op = ""> : Pass<name, op> {
 }
 
 def LowerRows : RowPass<"attn-cpu-lower-rows"> {
-  let summary = "attn.gather_rows and attn.scatter_rows on memrefs to vector loops";
+  let summary = "attn.gather_rows, attn.scatter_rows and cpu.split to vector loops";
   let description = [{
-    Any strides and any two float types. A row whose inner stride turns out to be 1
-    at run time is copied by vectors.
+    Any strides and, for the copies, any two float types. A row whose inner stride
+    turns out to be 1 at run time is copied by vectors.
   }];
 }
 

@@ -130,12 +130,19 @@ enum class Layout { Rows, Lanes, Matrix };
 /// row of 32 elements of K.
 constexpr int64_t matrixDepth = 32;
 
+/// What counts for an infinite element of q or k where elements are sums of
+/// terms: the other terms are 0, and must not meet an infinity. Products of all
+/// numbers of f16 with it are finite.
+constexpr double largestInTerms = 0x1p100;
+
 /// The tiling of one attention.
 class AttentionTiler {
 public:
   AttentionTiler(AttentionOp op, IRRewriter &rewriter)
       : op(op), rewriter(rewriter), loc(op.getLoc()),
         compute(op.getComputeType()), config(op.getConfigAttr()),
+        terms(getMatrixTerms(
+            cast<ShapedType>(op.getQuery().getType()).getElementType())),
         group(op.getGroupSize()), kvHeads(op.getKvHeads()),
         width(op.getQkWidth()), valueWidth(op.getValueWidth()),
         maps(op.getMaps()), query(RowSource::trace(op.getQuery(), op)),
@@ -179,7 +186,9 @@ private:
   KeyTile makeKeyTile(const Tile &tile, Value positions);
   /// K and V of a round of kv heads, and scratch of a worker that packs.
   struct PackedKeys {
-    Value key, value, stagedKey, stagedValue;
+    Value key, value;
+    Value wideKey, wideValue; // rows in the compute type, where there are any
+    Value stagedValue;        // rows of V that are to be transposed
   };
   PackedKeys allocatePacked(Value heads, Value chunks, Layout layout);
   void emitPack(OpBuilder &b, const PackedKeys &packed, Value head,
@@ -193,6 +202,13 @@ private:
   Value movingTime(OpBuilder &b, Value elements);
   Value firstColumns(OpBuilder &b, Value buffer, int64_t count);
   void zeroBehind(OpBuilder &b, Value buffer, unsigned dim, int64_t from);
+  Value termOf(OpBuilder &b, Value buffer, unsigned dim, int64_t term);
+  bool needsWideRows(const RowSource &source) {
+    return terms > 1 || source.hasChain();
+  }
+  void splitRows(OpBuilder &b, Value rows, Value wide,
+                 std::optional<double> limit,
+                 llvm::function_ref<void(Value tile, Value staged)> emitTile);
   SmallVector<int64_t> stateShape(const Tile &tile);
   AffineMapAttr stateLayout(const Tile &tile);
   bool maskDependsOnHead();
@@ -218,6 +234,7 @@ private:
   Location loc;
   FloatType compute;
   ConfigAttr config;
+  int64_t terms; // of an element on matrix units
   int64_t group, kvHeads, width, valueWidth;
   SmallVector<AffineMap> maps;
   RowSource query, key, value;
@@ -261,10 +278,12 @@ AttentionTiler::Tile AttentionTiler::makeTile(int64_t size, Layout layout) {
     tile.rows = perHead({width, size}, compute);
     break;
   case Layout::Matrix:
-    tile.gathered = scratch({size, padded(width)}, rewriter.getBF16Type());
-    if (query.hasChain())
+    tile.gathered =
+        scratch({size, terms, padded(width)}, rewriter.getBF16Type());
+    if (needsWideRows(query))
       tile.staged = scratch({size, width}, compute);
-    tile.rows = perHead({padded(width) / 2, size, 2}, rewriter.getBF16Type());
+    tile.rows =
+        perHead({terms, padded(width) / 2, size, 2}, rewriter.getBF16Type());
     break;
   }
   return tile;
@@ -331,20 +350,33 @@ void AttentionTiler::emitQuery(OpBuilder &b, const Tile &tile,
                                const Place &place) {
   Index ix{b, loc};
   Value count = ix.min(ix.cst(tile.size), ix.sub(rows, place.row0));
-  Value gathered = tile.layout == Layout::Rows ? tile.rows : tile.gathered;
-  query.emitTile(b, loc, place.b, place.g, place.row0, count, group,
-                 rowsMap(maps[0], true), queries, tile.positions,
-                 firstColumns(b, gathered, width), tile.staged);
-  if (tile.layout == Layout::Lanes)
-    linalg::TransposeOp::create(b, loc, gathered, tile.rows,
+  auto emitTile = [&](Value rows, Value staged) {
+    query.emitTile(b, loc, place.b, place.g, place.row0, count, group,
+                   rowsMap(maps[0], true), queries, tile.positions, rows,
+                   staged);
+  };
+  switch (tile.layout) {
+  case Layout::Rows:
+    emitTile(tile.rows, Value());
+    break;
+  case Layout::Lanes:
+    emitTile(tile.gathered, Value());
+    linalg::TransposeOp::create(b, loc, tile.gathered, tile.rows,
                                 ArrayRef<int64_t>{1, 0});
-  if (tile.layout == Layout::Matrix) {
-    zeroBehind(b, gathered, 1, width);
-    Value pairs = memref::ExpandShapeOp::create(
-        b, loc, ArrayRef<int64_t>{tile.size, padded(width) / 2, 2}, gathered,
-        ArrayRef<ReassociationIndices>{{0}, {1, 2}});
-    linalg::TransposeOp::create(b, loc, pairs, tile.rows,
-                                ArrayRef<int64_t>{1, 0, 2});
+    break;
+  case Layout::Matrix:
+    splitRows(b, firstColumns(b, tile.gathered, width), tile.staged,
+              largestInTerms, emitTile);
+    zeroBehind(b, tile.gathered, 2, width);
+    for (int64_t term = 0; term < terms; ++term) {
+      Value pairs = memref::ExpandShapeOp::create(
+          b, loc, ArrayRef<int64_t>{tile.size, padded(width) / 2, 2},
+          termOf(b, tile.gathered, 1, term),
+          ArrayRef<ReassociationIndices>{{0}, {1, 2}});
+      linalg::TransposeOp::create(b, loc, pairs, termOf(b, tile.rows, 0, term),
+                                  ArrayRef<int64_t>{1, 0, 2});
+    }
+    break;
   }
 }
 
@@ -368,6 +400,20 @@ MaskBox AttentionTiler::maskBoxOf(OpBuilder &b, const Place &place,
   box.kvHeads = ix.cst(kvHeads);
   box.width = ix.cst(width);
   return box;
+}
+
+/// Rows of a tile, in terms [R][T][width]. One term is what `emitTile` writes;
+/// more are made of `wide`.
+void AttentionTiler::splitRows(
+    OpBuilder &b, Value rows, Value wide, std::optional<double> limit,
+    llvm::function_ref<void(Value tile, Value staged)> emitTile) {
+  if (terms == 1) {
+    emitTile(termOf(b, rows, 1, 0), wide);
+    return;
+  }
+  emitTile(wide, Value());
+  cpu::SplitOp::create(b, loc, wide, rows,
+                       limit ? b.getF64FloatAttr(*limit) : FloatAttr());
 }
 
 /// Visits the KV tiles of [firstKey, endKey) that the mask does not empty, in
@@ -453,18 +499,21 @@ void AttentionTiler::emitPartial(OpBuilder &b, const Tile &tile,
   AffineExpr m, n, d, e;
   MLIRContext *ctx = b.getContext();
   bindDims(ctx, m, n, d, e);
-  SmallVector<AffineExpr> q = {d, m}, values = {n, e}, acc = {e, m};
+  SmallVector<AffineExpr> q = {d, m}, keys = {n, d}, values = {n, e},
+                          acc = {e, m};
   if (tile.layout == Layout::Rows) {
     std::swap(q[0], q[1]);
     std::swap(acc[0], acc[1]);
   }
   if (tile.layout == Layout::Matrix) {
     int64_t kvTile = config.getKvTile();
-    q = {d.floorDiv(2), m, d % 2};
-    values = {n.floorDiv(kvTile), e, n % kvTile};
+    AffineExpr term = b.getAffineConstantExpr(0);
+    q = {term, d.floorDiv(2), m, d % 2};
+    keys = {n, term, d};
+    values = {n.floorDiv(kvTile), term, e, n % kvTile};
   }
   ArrayAttr layout = b.getAffineMapArrayAttr(
-      {AffineMap::get(4, 0, q, ctx), AffineMap::get(4, 0, {n, d}, ctx),
+      {AffineMap::get(4, 0, q, ctx), AffineMap::get(4, 0, keys, ctx),
        AffineMap::get(4, 0, values, ctx), AffineMap::get(4, 0, acc, ctx)});
   auto partial = PartialOp::create(
       b, loc, TypeRange(), tile.rows, k, v,
@@ -539,16 +588,35 @@ Value AttentionTiler::rowsOf(OpBuilder &b, Value buffer, OpFoldResult from,
   return memref::SubViewOp::create(b, loc, buffer, offsets, sizes, strides);
 }
 
-/// The first `count` columns of a buffer.
+/// The first `count` columns, in the last dimension, of a buffer.
 Value AttentionTiler::firstColumns(OpBuilder &b, Value buffer, int64_t count) {
   auto type = cast<MemRefType>(buffer.getType());
-  if (type.getDimSize(1) == count)
+  int64_t rank = type.getRank();
+  if (type.getDimSize(rank - 1) == count)
     return buffer;
-  SmallVector<OpFoldResult> offsets(2, b.getIndexAttr(0)),
+  SmallVector<OpFoldResult> offsets(rank, b.getIndexAttr(0)),
       sizes = memref::getMixedSizes(b, loc, buffer),
-      strides(2, b.getIndexAttr(1));
-  sizes[1] = b.getIndexAttr(count);
+      strides(rank, b.getIndexAttr(1));
+  sizes.back() = b.getIndexAttr(count);
   return memref::SubViewOp::create(b, loc, buffer, offsets, sizes, strides);
+}
+
+/// One term of a buffer that holds them in dimension `dim`.
+Value AttentionTiler::termOf(OpBuilder &b, Value buffer, unsigned dim,
+                             int64_t term) {
+  auto type = cast<MemRefType>(buffer.getType());
+  int64_t rank = type.getRank();
+  SmallVector<OpFoldResult> offsets(rank, b.getIndexAttr(0)),
+      sizes = memref::getMixedSizes(b, loc, buffer),
+      strides(rank, b.getIndexAttr(1));
+  offsets[dim] = b.getIndexAttr(term);
+  sizes[dim] = b.getIndexAttr(1);
+  SmallVector<int64_t> shape(type.getShape());
+  shape.erase(shape.begin() + dim);
+  auto reduced = memref::SubViewOp::inferRankReducedResultType(
+      shape, type, offsets, sizes, strides);
+  return memref::SubViewOp::create(b, loc, cast<MemRefType>(reduced), buffer,
+                                   offsets, sizes, strides);
 }
 
 /// Zeros at [from, extent) of a dimension of a buffer, if there are any.
@@ -557,8 +625,8 @@ void AttentionTiler::zeroBehind(OpBuilder &b, Value buffer, unsigned dim,
   auto type = cast<MemRefType>(buffer.getType());
   if (type.getDimSize(dim) == from)
     return;
-  SmallVector<OpFoldResult> offsets(2, b.getIndexAttr(0)), sizes,
-      strides(2, b.getIndexAttr(1));
+  SmallVector<OpFoldResult> offsets(type.getRank(), b.getIndexAttr(0)), sizes,
+      strides(type.getRank(), b.getIndexAttr(1));
   for (int64_t size : type.getShape())
     sizes.push_back(b.getIndexAttr(size));
   offsets[dim] = b.getIndexAttr(from);
@@ -584,14 +652,21 @@ AttentionTiler::allocatePacked(Value heads, Value chunks, Layout layout) {
         .getResult();
   };
   Value keyRows = ix.mul(chunks, ix.cst(kvTile));
-  if (layout != Layout::Matrix)
-    return {allocate(keyRows, {width}, compute),
-            allocate(keyRows, {valueWidth}, compute), Value(), Value()};
+  PackedKeys packed;
+  if (layout != Layout::Matrix) {
+    packed.key = allocate(keyRows, {width}, compute);
+    packed.value = allocate(keyRows, {valueWidth}, compute);
+    return packed;
+  }
   Type stored = rewriter.getBF16Type();
-  return {allocate(keyRows, {padded(width)}, stored),
-          allocate(chunks, {padded(valueWidth), kvTile}, stored),
-          key.hasChain() ? scratch({kvTile, width}, compute) : Value(),
-          scratch({kvTile, valueWidth}, stored)};
+  packed.key = allocate(keyRows, {terms, padded(width)}, stored);
+  packed.value = allocate(chunks, {terms, padded(valueWidth), kvTile}, stored);
+  if (needsWideRows(key))
+    packed.wideKey = scratch({kvTile, width}, compute);
+  if (needsWideRows(value))
+    packed.wideValue = scratch({kvTile, valueWidth}, compute);
+  packed.stagedValue = scratch({kvTile, terms, valueWidth}, stored);
+  return packed;
 }
 
 /// Packs KV tile `chunk` of the place's kv head, the round's number `head`.
@@ -612,22 +687,33 @@ void AttentionTiler::emitPack(OpBuilder &b, const PackedKeys &packed,
   auto rowsAt = [&](Value buffer) {
     return rowsOf(b, slot(b, buffer, head), j0, b.getIndexAttr(kvTile));
   };
+  auto ownTile = [&](Value tiles) {
+    return tiles ? slot(b, tiles, worker) : Value();
+  };
   Value keyRows = rowsAt(packed.key);
-  gather(key, maps[1], firstColumns(b, keyRows, width),
-         packed.stagedKey ? slot(b, packed.stagedKey, worker) : Value());
   if (!packed.stagedValue) {
+    gather(key, maps[1], keyRows);
     gather(value, maps[2], rowsAt(packed.value));
     return;
   }
-  zeroBehind(b, keyRows, 1, width);
-  Value staged = slot(b, packed.stagedValue, worker);
-  gather(value, maps[2], staged);
+  splitRows(b, firstColumns(b, keyRows, width), ownTile(packed.wideKey),
+            largestInTerms, [&](Value tile, Value staged) {
+              gather(key, maps[1], tile, staged);
+            });
+  zeroBehind(b, keyRows, 2, width);
+  // An infinity stays one: it is found by what looks for rule M1.
+  Value valueRows = ownTile(packed.stagedValue);
+  splitRows(
+      b, valueRows, ownTile(packed.wideValue), std::nullopt,
+      [&](Value tile, Value staged) { gather(value, maps[2], tile, staged); });
   Value block = slot(b, slot(b, packed.value, head), chunk);
-  linalg::TransposeOp::create(
-      b, loc, staged,
-      rowsOf(b, block, b.getIndexAttr(0), b.getIndexAttr(valueWidth)),
-      ArrayRef<int64_t>{1, 0});
-  zeroBehind(b, block, 0, valueWidth);
+  for (int64_t term = 0; term < terms; ++term)
+    linalg::TransposeOp::create(b, loc, termOf(b, valueRows, 1, term),
+                                rowsOf(b, termOf(b, block, 0, term),
+                                       b.getIndexAttr(0),
+                                       b.getIndexAttr(valueWidth)),
+                                ArrayRef<int64_t>{1, 0});
+  zeroBehind(b, block, 1, valueWidth);
 }
 
 /// Rounds of as many kv heads as there are workers, or as fit into a cache when
@@ -639,8 +725,9 @@ void AttentionTiler::emitManyRows(OpBuilder &b, const Tile &buffers,
   int64_t kvTile = config.getKvTile();
   Value heads = ix.select(fewRows, ix.cst(0), headCount);
   Value chunks = ix.ceilDiv(keys, kvTile);
-  int64_t bits =
-      buffers.layout == Layout::Matrix ? 16 : compute.getIntOrFloatBitWidth();
+  int64_t bits = buffers.layout == Layout::Matrix
+                     ? 16 * terms
+                     : compute.getIntOrFloatBitWidth();
   int64_t tileBytes = kvTile * (width + valueWidth) * bits / 8;
   Value cached =
       ix.div(ix.cst(cachedBytes / tileBytes), ix.max(chunks, ix.cst(1)));
@@ -929,9 +1016,9 @@ LogicalResult AttentionTiler::run() {
   if (config.getMatrixRows())
     for (const RowSource *source : {&query, &key, &value}) {
       auto type = cast<MemRefType>(source->getSource().getType());
-      if (!type.getElementType().isBF16())
+      if (terms == 0 || getMatrixTerms(type.getElementType()) != terms)
         return op.emitOpError("has matrix_rows in its #attn.config, but q, k "
-                              "and v are not of bf16");
+                              "and v are not of bf16 or of f16");
     }
   if (config.getMatrixRows() && value.hasChain())
     return op.emitOpError("has matrix_rows in its #attn.config, but v is "

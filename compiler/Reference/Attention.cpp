@@ -394,6 +394,9 @@ fovea::reference::interpretPartial(attn::PartialOp op, const Environment &env) {
          sum = env.tensor(op.getSum());
   enum { M, N, D, E };
   SmallVector<AffineMap> maps = op.getMaps();
+  for (AffineMap map : maps)
+    if (llvm::any_of(map.getResults(), llvm::IsaPred<AffineConstantExpr>))
+      return errorOf(op, "the reference reads no sums of terms");
   int64_t rows = extentAlong(maps[0], q, M), keys = extentAlong(maps[1], k, N);
   int64_t width = extentAlong(maps[0], q, D);
   int64_t valueWidth = extentAlong(maps[2], v, E);

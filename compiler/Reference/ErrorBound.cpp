@@ -26,13 +26,17 @@ ErrorBound::ErrorBound(Type element, int64_t keys, bool matrixUnits)
       matrixUnits(matrixUnits) {
   u = element.isBF16() ? 0x1p-8 : element.isF16() ? 0x1p-11 : computeU;
   expError = matrixUnits ? 0x1p-18 : 0;
-  weightU = matrixUnits ? u + 2 * expError : 0;
+  // Two terms of bf16 leave out 2^-16, and so do their three products.
+  termError = element.isF16() ? 0x1p-15 : u;
+  weightU = matrixUnits ? termError + 2 * expError : 0;
   // Kernels flush what is below normal numbers; all numbers of f16 are above,
   // and a subnormal one is rounded by half the smallest of them.
   least = element.isF64() ? 0x1p-1020 : element.isF16() ? 0x1.1p-25 : 0x1p-124;
 }
 
 double ErrorBound::ofMatrixOperands(Type element, int operands) {
+  if (element.isF16())
+    return operandFactor * 0x1p-16 * std::sqrt(1.0 + operands);
   return operandFactor * ErrorBound(element, 0).u *
          std::sqrt(static_cast<double>(operands));
 }
@@ -70,15 +74,15 @@ std::string ErrorBound::describe() const {
   auto power = [](double x) { return "2^" + std::to_string(std::ilogb(x)); };
   std::string weights = weightU == 0
                             ? ""
-                            : "(" + power(u) + " + " + power(2 * expError) +
-                                  ") sum_j p_j |v_j| + ";
+                            : "(" + power(termError) + " + " +
+                                  power(2 * expError) + ") sum_j p_j |v_j| + ";
   return "each element of o within " + power(u) + " |o| + " + weights +
          power(sumFactor * computeU) + " (log2 n + 4) sum_j p_j |v_j| + " +
          power(scoreFactor * computeU) +
          " sum_j p_j r_j |v_j - o| of the exact o, for n keys attended to and "
          "r_j the magnitude of the roundings in score j" +
-         (matrixUnits ? "; more where q or k, behind norms and RoPE, is "
-                        "rounded for matrix units"
+         (matrixUnits ? "; more where q or k is rounded for matrix "
+                        "units (docs/semantics.md)"
                       : "");
 }
 

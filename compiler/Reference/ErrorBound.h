@@ -60,6 +60,13 @@
 // and LSE by ln sum_j p_j exp(e_j): Interpretation::operandErrors. Their
 // products with the other errors are left out.
 //
+// An element of f16 is the sum of two terms of bf16: exactly as stored, to
+// 2^-16 of itself behind norms and RoPE. Second terms are at most 2^-8 of their
+// elements, and the products of two of them are left out: 2^-16 of a product of
+// elements. So u_T is 2^-16 here, and m is one more. Weights too are two terms,
+// to 2^-16, and leave out 2^-16 of their products: in place of u_T w below
+// comes 2^-15 w.
+//
 // Their weights come from a shorter exp, off by at most 2^-18
 // p_j, and are then rounded to T, by at most u_T p_j; the sum that o is divided
 // by, and LSE, are of the weights before that. So LSE is off by at most 2^-18
@@ -82,7 +89,8 @@ public:
   ErrorBound(mlir::Type element, int64_t keys, bool matrixUnits = false);
 
   /// What e_j of matrix units is made of where `operands` of q and k are
-  /// results of norms and RoPE: 3 u_T sqrt(operands).
+  /// results of norms and RoPE: 3 u_T sqrt(operands), or, for f16, 3 2^-16
+  /// sqrt(1 + operands).
   static double ofMatrixOperands(mlir::Type element, int operands);
 
   /// The bound of O, as a sentence.
@@ -106,6 +114,7 @@ public:
 private:
   double u, computeU; ///< of the element and of the compute type
   double expError;    ///< of weights before they are rounded, beside computeU
+  double termError;   ///< of products with weights on matrix units
   double weightU;     ///< of weights in products, beside computeU
   double least;       ///< what underflow can do
   double rounds;      ///< log2 n + 4

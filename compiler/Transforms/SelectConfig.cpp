@@ -55,19 +55,39 @@ struct SelectConfig : fovea::impl::SelectConfigBase<SelectConfig> {
                       << (query && key ? "q and k are"
                           : query      ? "q is"
                                        : "k is")
-                      << " rounded to bf16 behind norms and RoPE";
+                      << (getElementTypeOrSelf(op.getQuery().getType()).isBF16()
+                              ? " rounded to bf16"
+                              : " rounded to sums of two bf16")
+                      << " behind norms and RoPE";
+    if (getMatrixTerms(getElementTypeOrSelf(op.getQuery().getType())) == 2)
+      op.emitRemark() << "matrix units: f16 as sums of two bf16, in three "
+                         "products of four";
   }
 
   /// Why matrix units do not serve `op`; empty if they do.
   static StringRef noMatrixUnits(AttentionOp op) {
-    for (Value operand : {op.getQuery(), op.getKey(), op.getValue()})
-      if (!getElementTypeOrSelf(operand.getType()).isBF16())
-        return "they multiply bf16";
+    int64_t terms =
+        getMatrixTerms(getElementTypeOrSelf(op.getQuery().getType()));
+    if (terms == 0)
+      return "they multiply bf16, and f16 as sums of two";
+    for (Value operand : {op.getKey(), op.getValue()})
+      if (getMatrixTerms(getElementTypeOrSelf(operand.getType())) != terms)
+        return "q, k and v differ in type";
     if (isRowOpResult(op.getValue()))
       return "v is computed in f32 by a norm or RoPE";
-    // A tile is straight-line code, as long as the heads are wide.
-    if (op.getQkWidth() + op.getValueWidth() > 512)
+    // A tile is straight-line code, as long as the heads are wide and there are
+    // products of terms.
+    int64_t widths = op.getQkWidth() + op.getValueWidth();
+    if (terms == 1 && widths > 512)
       return "the heads are wider than 512 together";
+    if (terms == 2 && widths > 320)
+      return "the heads are wider than 320 together, for f16";
+    // In cycles for 16 scores: the step takes 3/32 of the padded widths for its
+    // tile products and at least 11 for the softmax beside them; vectors take
+    // 0.6 of the widths, and 4.5 for a softmax that has them alone.
+    if (terms == 2 && widths < 16)
+      return "the heads are narrower than 16 together, where vectors are as "
+             "fast for f16";
     return "";
   }
 

@@ -75,14 +75,14 @@ func.func @half(%q: memref<64x16xf16>, %k: memref<?x64xf16>, %acc: memref<64x16x
 
 // -----
 
-#q = affine_map<(m, n, d, e) -> (d floordiv 2, m, d mod 2)>
-#k = affine_map<(m, n, d, e) -> (n, d)>
-#v = affine_map<(m, n, d, e) -> (n floordiv 64, e, n mod 64)>
+#q = affine_map<(m, n, d, e) -> (0, d floordiv 2, m, d mod 2)>
+#k = affine_map<(m, n, d, e) -> (n, 0, d)>
+#v = affine_map<(m, n, d, e) -> (n floordiv 64, 0, e, n mod 64)>
 #acc = affine_map<(m, n, d, e) -> (e, m)>
 #config = #attn.config<query_tile = 48, narrow_query_tile = 8, kv_tile = 64, vector = 16, unroll = 8, kv_split = 1024, matrix_rows = 32>
-func.func @matrix_type(%q: memref<32x32x2xbf16>, %k: memref<?x40xbf16, strided<[64, 1]>>, %v: memref<?x32x64xf32>, %acc: memref<32x32xf32>, %row: memref<32xf32>, %i: index) {
+func.func @matrix_type(%q: memref<1x32x32x2xbf16>, %k: memref<?x1x40xbf16, strided<[64, 64, 1]>>, %v: memref<?x1x32x64xf32>, %acc: memref<32x32xf32>, %row: memref<32xf32>, %i: index) {
   // expected-error @below {{needs q, k and v of bf16 for matrix units}}
-  attn.partial ins(%q, %k, %v : memref<32x32x2xbf16>, memref<?x40xbf16, strided<[64, 1]>>, memref<?x32x64xf32>)
+  attn.partial ins(%q, %k, %v : memref<1x32x32x2xbf16>, memref<?x1x40xbf16, strided<[64, 64, 1]>>, memref<?x1x32x64xf32>)
     at(%i, %i, %i, %i) extents(%i, %i, %i)
     outs(%acc, %row, %row : memref<32x32xf32>, memref<32xf32>, memref<32xf32>)
     {scale = 0.125 : f64, group = 1 : i64, kv_heads = 1 : i64, indexing_maps = [#q, #k, #v, #acc], config = #config}
@@ -91,14 +91,14 @@ func.func @matrix_type(%q: memref<32x32x2xbf16>, %k: memref<?x40xbf16, strided<[
 
 // -----
 
-#q = affine_map<(m, n, d, e) -> (d floordiv 2, m, d mod 2)>
-#k = affine_map<(m, n, d, e) -> (n, d)>
-#v = affine_map<(m, n, d, e) -> (n floordiv 64, e, n mod 64)>
+#q = affine_map<(m, n, d, e) -> (0, d floordiv 2, m, d mod 2)>
+#k = affine_map<(m, n, d, e) -> (n, 0, d)>
+#v = affine_map<(m, n, d, e) -> (n floordiv 64, 0, e, n mod 64)>
 #acc = affine_map<(m, n, d, e) -> (e, m)>
 #config = #attn.config<query_tile = 48, narrow_query_tile = 8, kv_tile = 64, vector = 16, unroll = 8, kv_split = 1024, matrix_rows = 32>
-func.func @matrix_rows(%q: memref<32x16x2xbf16>, %k: memref<?x40xbf16, strided<[64, 1]>>, %v: memref<?x32x64xbf16>, %acc: memref<32x16xf32>, %row: memref<16xf32>, %i: index) {
+func.func @matrix_rows(%q: memref<1x32x16x2xbf16>, %k: memref<?x1x40xbf16, strided<[64, 64, 1]>>, %v: memref<?x1x32x64xbf16>, %acc: memref<32x16xf32>, %row: memref<16xf32>, %i: index) {
   // expected-error @below {{needs 32 rows in vectors of 16 for matrix units}}
-  attn.partial ins(%q, %k, %v : memref<32x16x2xbf16>, memref<?x40xbf16, strided<[64, 1]>>, memref<?x32x64xbf16>)
+  attn.partial ins(%q, %k, %v : memref<1x32x16x2xbf16>, memref<?x1x40xbf16, strided<[64, 64, 1]>>, memref<?x1x32x64xbf16>)
     at(%i, %i, %i, %i) extents(%i, %i, %i)
     outs(%acc, %row, %row : memref<32x16xf32>, memref<16xf32>, memref<16xf32>)
     {scale = 0.125 : f64, group = 1 : i64, kv_heads = 1 : i64, indexing_maps = [#q, #k, #v, #acc], config = #config}
@@ -107,14 +107,14 @@ func.func @matrix_rows(%q: memref<32x16x2xbf16>, %k: memref<?x40xbf16, strided<[
 
 // -----
 
-#q = affine_map<(m, n, d, e) -> (d floordiv 2, m, d mod 2)>
-#k = affine_map<(m, n, d, e) -> (n, d)>
-#v = affine_map<(m, n, d, e) -> (n floordiv 64, e, n mod 64)>
+#q = affine_map<(m, n, d, e) -> (0, d floordiv 2, m, d mod 2)>
+#k = affine_map<(m, n, d, e) -> (n, 0, d)>
+#v = affine_map<(m, n, d, e) -> (n floordiv 64, 0, e, n mod 64)>
 #acc = affine_map<(m, n, d, e) -> (e, m)>
 #config = #attn.config<query_tile = 48, narrow_query_tile = 8, kv_tile = 64, vector = 16, unroll = 8, kv_split = 1024, matrix_rows = 32>
-func.func @matrix_padding(%q: memref<32x32x2xbf16>, %k: memref<?x40xbf16, strided<[40, 1]>>, %v: memref<?x32x64xbf16>, %acc: memref<32x32xf32>, %row: memref<32xf32>, %i: index) {
+func.func @matrix_padding(%q: memref<1x32x32x2xbf16>, %k: memref<?x1x40xbf16, strided<[40, 40, 1]>>, %v: memref<?x1x32x64xbf16>, %acc: memref<32x32xf32>, %row: memref<32xf32>, %i: index) {
   // expected-error @below {{needs rows of k and columns of v padded to 32 for matrix units}}
-  attn.partial ins(%q, %k, %v : memref<32x32x2xbf16>, memref<?x40xbf16, strided<[40, 1]>>, memref<?x32x64xbf16>)
+  attn.partial ins(%q, %k, %v : memref<1x32x32x2xbf16>, memref<?x1x40xbf16, strided<[40, 40, 1]>>, memref<?x1x32x64xbf16>)
     at(%i, %i, %i, %i) extents(%i, %i, %i)
     outs(%acc, %row, %row : memref<32x32xf32>, memref<32xf32>, memref<32xf32>)
     {scale = 0.125 : f64, group = 1 : i64, kv_heads = 1 : i64, indexing_maps = [#q, #k, #v, #acc], config = #config}
@@ -123,14 +123,14 @@ func.func @matrix_padding(%q: memref<32x32x2xbf16>, %k: memref<?x40xbf16, stride
 
 // -----
 
-#q = affine_map<(m, n, d, e) -> (d floordiv 2, m, d mod 2)>
-#k = affine_map<(m, n, d, e) -> (n, d)>
-#v = affine_map<(m, n, d, e) -> (n floordiv 64, e, n mod 64)>
+#q = affine_map<(m, n, d, e) -> (0, d floordiv 2, m, d mod 2)>
+#k = affine_map<(m, n, d, e) -> (n, 0, d)>
+#v = affine_map<(m, n, d, e) -> (n floordiv 64, 0, e, n mod 64)>
 #acc = affine_map<(m, n, d, e) -> (e, m)>
 #config = #attn.config<query_tile = 48, narrow_query_tile = 8, kv_tile = 64, vector = 16, unroll = 8, kv_split = 1024, matrix_rows = 32>
-func.func @matrix_columns(%q: memref<32x32x2xbf16>, %k: memref<?x40xbf16, strided<[64, 1]>>, %v: memref<?x20x64xbf16>, %acc: memref<20x32xf32>, %row: memref<32xf32>, %i: index) {
+func.func @matrix_columns(%q: memref<1x32x32x2xbf16>, %k: memref<?x1x40xbf16, strided<[64, 64, 1]>>, %v: memref<?x1x20x64xbf16>, %acc: memref<20x32xf32>, %row: memref<32xf32>, %i: index) {
   // expected-error @below {{needs rows of k and columns of v padded to 32 for matrix units}}
-  attn.partial ins(%q, %k, %v : memref<32x32x2xbf16>, memref<?x40xbf16, strided<[64, 1]>>, memref<?x20x64xbf16>)
+  attn.partial ins(%q, %k, %v : memref<1x32x32x2xbf16>, memref<?x1x40xbf16, strided<[64, 64, 1]>>, memref<?x1x20x64xbf16>)
     at(%i, %i, %i, %i) extents(%i, %i, %i)
     outs(%acc, %row, %row : memref<20x32xf32>, memref<32xf32>, memref<32xf32>)
     {scale = 0.125 : f64, group = 1 : i64, kv_heads = 1 : i64, indexing_maps = [#q, #k, #v, #acc], config = #config}
@@ -139,14 +139,30 @@ func.func @matrix_columns(%q: memref<32x32x2xbf16>, %k: memref<?x40xbf16, stride
 
 // -----
 
-#q = affine_map<(m, n, d, e) -> (d floordiv 2, m, d mod 2)>
-#k = affine_map<(m, n, d, e) -> (n, d)>
-#v = affine_map<(m, n, d, e) -> (n floordiv 64, e, n mod 64)>
+#q = affine_map<(m, n, d, e) -> (0, d floordiv 2, m, d mod 2)>
+#k = affine_map<(m, n, d, e) -> (n, 0, d)>
+#v = affine_map<(m, n, d, e) -> (n floordiv 64, 0, e, n mod 64)>
 #acc = affine_map<(m, n, d, e) -> (e, m)>
 #config = #attn.config<query_tile = 48, narrow_query_tile = 8, kv_tile = 64, vector = 16, unroll = 8, kv_split = 1024, matrix_rows = 32>
-func.func @matrix_strides(%q: memref<32x32x2xbf16>, %k: memref<?x40xbf16, strided<[64, 1]>>, %v: memref<?x32x64xbf16, strided<[4096, 128, 1]>>, %acc: memref<32x32xf32>, %row: memref<32xf32>, %i: index) {
+func.func @matrix_strides(%q: memref<1x32x32x2xbf16>, %k: memref<?x1x40xbf16, strided<[64, 64, 1]>>, %v: memref<?x1x32x64xbf16, strided<[4096, 4096, 128, 1]>>, %acc: memref<32x32xf32>, %row: memref<32xf32>, %i: index) {
   // expected-error @below {{needs q, v and acc contiguous and of static shape, but for the blocks of v, for matrix units}}
-  attn.partial ins(%q, %k, %v : memref<32x32x2xbf16>, memref<?x40xbf16, strided<[64, 1]>>, memref<?x32x64xbf16, strided<[4096, 128, 1]>>)
+  attn.partial ins(%q, %k, %v : memref<1x32x32x2xbf16>, memref<?x1x40xbf16, strided<[64, 64, 1]>>, memref<?x1x32x64xbf16, strided<[4096, 4096, 128, 1]>>)
+    at(%i, %i, %i, %i) extents(%i, %i, %i)
+    outs(%acc, %row, %row : memref<32x32xf32>, memref<32xf32>, memref<32xf32>)
+    {scale = 0.125 : f64, group = 1 : i64, kv_heads = 1 : i64, indexing_maps = [#q, #k, #v, #acc], config = #config}
+  return
+}
+
+// -----
+
+#q = affine_map<(m, n, d, e) -> (0, d floordiv 2, m, d mod 2)>
+#k = affine_map<(m, n, d, e) -> (n, 0, d)>
+#v = affine_map<(m, n, d, e) -> (n floordiv 64, 0, e, n mod 64)>
+#acc = affine_map<(m, n, d, e) -> (e, m)>
+#config = #attn.config<query_tile = 48, narrow_query_tile = 8, kv_tile = 64, vector = 16, unroll = 8, kv_split = 1024, matrix_rows = 32>
+func.func @matrix_terms(%q: memref<1x32x32x2xbf16>, %k: memref<?x1x40xbf16, strided<[64, 64, 1]>>, %v: memref<?x2x32x64xbf16>, %acc: memref<32x32xf32>, %row: memref<32xf32>, %i: index) {
+  // expected-error @below {{needs q, k and v of one number of terms for matrix units}}
+  attn.partial ins(%q, %k, %v : memref<1x32x32x2xbf16>, memref<?x1x40xbf16, strided<[64, 64, 1]>>, memref<?x2x32x64xbf16>)
     at(%i, %i, %i, %i) extents(%i, %i, %i)
     outs(%acc, %row, %row : memref<32x32xf32>, memref<32xf32>, memref<32xf32>)
     {scale = 0.125 : f64, group = 1 : i64, kv_heads = 1 : i64, indexing_maps = [#q, #k, #v, #acc], config = #config}

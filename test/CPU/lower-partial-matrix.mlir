@@ -6,9 +6,9 @@
 
 // The micro-kernel for matrix units.
 
-#q = affine_map<(m, n, d, e) -> (d floordiv 2, m, d mod 2)>
-#k = affine_map<(m, n, d, e) -> (n, d)>
-#v = affine_map<(m, n, d, e) -> (n floordiv 64, e, n mod 64)>
+#q = affine_map<(m, n, d, e) -> (0, d floordiv 2, m, d mod 2)>
+#k = affine_map<(m, n, d, e) -> (n, 0, d)>
+#v = affine_map<(m, n, d, e) -> (n floordiv 64, 0, e, n mod 64)>
 #acc = affine_map<(m, n, d, e) -> (e, m)>
 #config = #attn.config<query_tile = 48, narrow_query_tile = 8, kv_tile = 64, vector = 16, unroll = 8, kv_split = 1024, matrix_rows = 32>
 
@@ -23,7 +23,7 @@ func.func @unchanged() {
 // CHECK-LABEL: func private @plain__partial
 // CHECK-SAME: passthrough = ["noinline", "fovea-matrix-units"]
 // CHECK-DAG: %[[SCORES:.*]] = memref.alloca() {alignment = 64 : i64} : memref<2x64x32xf32>
-// CHECK-DAG: %[[WEIGHTS:.*]] = memref.alloca() {alignment = 64 : i64} : memref<2x2x32x32xbf16>
+// CHECK-DAG: %[[WEIGHTS:.*]] = memref.alloca() {alignment = 64 : i64} : memref<2x1x2x32x32xbf16>
 // CHECK: scf.for
 // CHECK:   scf.if
 // CHECK:     scf.for
@@ -60,8 +60,8 @@ func.func @unchanged() {
 // CHECK-COUNT-8: amx.tile_mulf
 // CHECK-NOT: amx.tile_mulf
 // CHECK-LABEL: func @plain
-func.func @plain(%q: memref<32x32x2xbf16>, %k: memref<?x64xbf16>, %v: memref<?x32x64xbf16>, %acc: memref<32x32xf32>, %row: memref<32xf32>, %i: index) {
-  attn.partial ins(%q, %k, %v : memref<32x32x2xbf16>, memref<?x64xbf16>, memref<?x32x64xbf16>)
+func.func @plain(%q: memref<1x32x32x2xbf16>, %k: memref<?x1x64xbf16>, %v: memref<?x1x32x64xbf16>, %acc: memref<32x32xf32>, %row: memref<32xf32>, %i: index) {
+  attn.partial ins(%q, %k, %v : memref<1x32x32x2xbf16>, memref<?x1x64xbf16>, memref<?x1x32x64xbf16>)
     at(%i, %i, %i, %i) extents(%i, %i, %i)
     outs(%acc, %row, %row : memref<32x32xf32>, memref<32xf32>, memref<32xf32>)
     {scale = 0.125 : f64, group = 1 : i64, kv_heads = 1 : i64, indexing_maps = [#q, #k, #v, #acc], config = #config}
@@ -78,10 +78,44 @@ func.func @plain(%q: memref<32x32x2xbf16>, %k: memref<?x64xbf16>, %v: memref<?x3
 // CHECK: cpu.interleave
 // CHECK: math.fma
 // CHECK-LABEL: func @masked
-func.func @masked(%q: memref<32x32x2xbf16>, %k: memref<?x64xbf16>, %v: memref<?x32x64xbf16>, %acc: memref<32x32xf32>, %row: memref<32xf32>, %i: index) {
-  attn.partial ins(%q, %k, %v : memref<32x32x2xbf16>, memref<?x64xbf16>, memref<?x32x64xbf16>)
+func.func @masked(%q: memref<1x32x32x2xbf16>, %k: memref<?x1x64xbf16>, %v: memref<?x1x32x64xbf16>, %acc: memref<32x32xf32>, %row: memref<32xf32>, %i: index) {
+  attn.partial ins(%q, %k, %v : memref<1x32x32x2xbf16>, memref<?x1x64xbf16>, memref<?x1x32x64xbf16>)
     at(%i, %i, %i, %i) extents(%i, %i, %i)
     outs(%acc, %row, %row : memref<32x32xf32>, memref<32xf32>, memref<32xf32>) mask("causal(top_left)")
+    {scale = 0.125 : f64, group = 1 : i64, kv_heads = 1 : i64, indexing_maps = [#q, #k, #v, #acc], config = #config}
+  return
+}
+
+// Elements of two terms: of each block first what is small, K's second term and Q's
+// first, Q's tiles of a term loaded once for all; three products of four. Weights are
+// stored as terms too, what is left of the first beside it.
+// CHECK-LABEL: func private @terms__partial
+// CHECK: %[[WEIGHTS:.*]] = memref.alloca() {alignment = 64 : i64} : memref<2x2x2x32x32xbf16>
+// CHECK:     cpu.interleave {
+// CHECK:       amx.tile_load %arg2[%{{.*}}, %c0, {{.*}} {cpu.stream}
+// CHECK-NEXT:  amx.tile_load %[[WEIGHTS]][%{{.*}}, %c1, %c0
+// CHECK:       amx.tile_load %[[WEIGHTS]][%{{.*}}, %c1, %c1
+// CHECK:       amx.tile_load %arg2[%{{.*}}, %c0, {{.*}} {cpu.stream}
+// CHECK:       amx.tile_load %arg2[%{{.*}}, %c1, {{.*}} {cpu.stream}
+// CHECK-NEXT:  amx.tile_load %[[WEIGHTS]][%{{.*}}, %c0, %c0
+// CHECK:       amx.tile_load %[[WEIGHTS]][%{{.*}}, %c0, %c1
+// CHECK:       amx.tile_load %arg2[%{{.*}}, %c1, {{.*}} {cpu.stream}
+// CHECK-NOT:   amx.tile_load %[[WEIGHTS]]
+// CHECK:       amx.tile_load %arg2[%{{.*}}, %c0, {{.*}} {cpu.stream}
+// CHECK-NOT:   amx.tile_load %[[WEIGHTS]]
+// CHECK:       amx.tile_load %arg2[%{{.*}}, %c0, {{.*}} {cpu.stream}
+// CHECK-COUNT-62: amx.tile_mulf
+// CHECK-NOT: amx.tile_mulf
+// CHECK:     }, {
+// CHECK:       vector.store %{{.*}}, %[[WEIGHTS]][%{{.*}}, %c0, %c0
+// CHECK:       arith.subf
+// CHECK:       vector.store %{{.*}}, %[[WEIGHTS]][%{{.*}}, %c1, %c0
+// CHECK:     else
+// CHECK-LABEL: func @terms
+func.func @terms(%q: memref<2x32x32x2xbf16>, %k: memref<?x2x64xbf16>, %v: memref<?x2x32x64xbf16>, %acc: memref<32x32xf32>, %row: memref<32xf32>, %i: index) {
+  attn.partial ins(%q, %k, %v : memref<2x32x32x2xbf16>, memref<?x2x64xbf16>, memref<?x2x32x64xbf16>)
+    at(%i, %i, %i, %i) extents(%i, %i, %i)
+    outs(%acc, %row, %row : memref<32x32xf32>, memref<32xf32>, memref<32xf32>)
     {scale = 0.125 : f64, group = 1 : i64, kv_heads = 1 : i64, indexing_maps = [#q, #k, #v, #acc], config = #config}
   return
 }

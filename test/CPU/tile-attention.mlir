@@ -184,28 +184,28 @@ func.func @tensors(%q: tensor<1x?x1x8xf32>, %o: tensor<1x?x1x8xf32>) -> tensor<1
 
 // For matrix units: K as padded rows, V transposed in blocks of 64 keys, Q in
 // pairs along the depth, zeros behind the widths 40 and 20; few rows as ever.
-// CHECK-DAG: #[[$Q:.*]] = affine_map<(d0, d1, d2, d3) -> (d2 floordiv 2, d0, d2 mod 2)>
-// CHECK-DAG: #[[$K:.*]] = affine_map<(d0, d1, d2, d3) -> (d1, d2)>
-// CHECK-DAG: #[[$V:.*]] = affine_map<(d0, d1, d2, d3) -> (d1 floordiv 64, d3, d1 mod 64)>
+// CHECK-DAG: #[[$Q:.*]] = affine_map<(d0, d1, d2, d3) -> (0, d2 floordiv 2, d0, d2 mod 2)>
+// CHECK-DAG: #[[$K:.*]] = affine_map<(d0, d1, d2, d3) -> (d1, 0, d2)>
+// CHECK-DAG: #[[$V:.*]] = affine_map<(d0, d1, d2, d3) -> (d1 floordiv 64, 0, d3, d1 mod 64)>
 // CHECK-DAG: #[[$ACC:.*]] = affine_map<(d0, d1, d2, d3) -> (d3, d0)>
 // CHECK-LABEL: func @matrix
 // CHECK: cpu.parallel
 // CHECK:   attn.partial {{.*}} : memref<8x40xf32
 // CHECK: cpu.parallel
 // CHECK:   attn.partial {{.*}} : memref<40x48xf32
-// CHECK: %[[PACKED_K:.*]] = memref.alloc(%{{.*}}, %{{.*}}) {{.*}} : memref<?x?x64xbf16>
-// CHECK: %[[PACKED_V:.*]] = memref.alloc(%{{.*}}, %{{.*}}) {{.*}} : memref<?x?x32x64xbf16>
+// CHECK: %[[PACKED_K:.*]] = memref.alloc(%{{.*}}, %{{.*}}) {{.*}} : memref<?x?x1x64xbf16>
+// CHECK: %[[PACKED_V:.*]] = memref.alloc(%{{.*}}, %{{.*}}) {{.*}} : memref<?x?x1x32x64xbf16>
 // CHECK: cpu.parallel
 // CHECK:   attn.gather_rows {{.*}} outs(%{{.*}} : memref<64x40xbf16, strided<[64, 1]
-// CHECK:   linalg.fill {{.*}} memref<64x24xbf16, strided<[64, 1]
+// CHECK:   linalg.fill {{.*}} memref<64x1x24xbf16, strided<[64, 64, 1]
 // CHECK:   attn.gather_rows {{.*}} outs(%[[ROWS:.*]] : memref<64x20xbf16
 // CHECK:   linalg.transpose ins(%[[ROWS]] {{.*}} outs(%{{.*}} : memref<20x64xbf16
-// CHECK:   linalg.fill {{.*}} memref<12x64xbf16
+// CHECK:   linalg.fill {{.*}} memref<1x12x64xbf16
 // CHECK: cpu.parallel
 // CHECK:   attn.gather_rows {{.*}} outs(%{{.*}} : memref<32x40xbf16
-// CHECK:   linalg.fill {{.*}} memref<32x24xbf16
+// CHECK:   linalg.fill {{.*}} memref<32x1x24xbf16
 // CHECK:   linalg.transpose {{.*}} memref<32x32x2xbf16{{.*}}memref<32x32x2xbf16{{.*}}permutation = [1, 0, 2]
-// CHECK:   attn.partial {{.*}} : memref<32x32x2xbf16, {{.*}}memref<?x40xbf16, strided<[64, 1]{{.*}}memref<?x32x64xbf16
+// CHECK:   attn.partial {{.*}} : memref<1x32x32x2xbf16, {{.*}}memref<?x1x40xbf16, strided<[64, 64, 1]{{.*}}memref<?x1x32x64xbf16
 // CHECK-SAME: memref<32x32xf32
 // CHECK-SAME: indexing_maps = [#[[$Q]], #[[$K]], #[[$V]], #[[$ACC]]]
 // CHECK:   attn.finalize {{.*}} : memref<20x32xf32
@@ -221,7 +221,7 @@ func.func @matrix(%q: memref<?x?x4x40xbf16>, %k: memref<?x?x2x40xbf16>, %v: memr
 // Norms and RoPE of q and k compute in f32 tiles; the last of them rounds into
 // what is packed.
 // CHECK-LABEL: func @matrix_of_turned
-// CHECK: memref.alloc({{.*}} : memref<?x?x64xbf16>
+// CHECK: memref.alloc({{.*}} : memref<?x?x1x64xbf16>
 // CHECK: cpu.parallel
 // CHECK:   %[[KEYS:.*]] = memref.subview {{.*}} : memref<?x64x40xf32> to memref<64x40xf32
 // CHECK:   attn.gather_rows %arg1 {{.*}} outs(%[[KEYS]] : memref<64x40xf32
@@ -232,7 +232,7 @@ func.func @matrix(%q: memref<?x?x4x40xbf16>, %k: memref<?x?x2x40xbf16>, %v: memr
 // CHECK:   %[[QUERIES:.*]] = memref.subview {{.*}} : memref<?x32x40xf32> to memref<32x40xf32
 // CHECK:   attn.gather_rows %arg0 {{.*}} outs(%[[QUERIES]] : memref<32x40xf32
 // CHECK:   attn.rope ins(%[[QUERIES]] : {{.*}}) positions({{.*}}) outs(%{{.*}} : memref<32x40xbf16, strided<[64, 1]
-// CHECK:   attn.partial {{.*}} : memref<32x32x2xbf16
+// CHECK:   attn.partial {{.*}} : memref<1x32x32x2xbf16
 func.func @matrix_of_turned(%q: memref<?x?x4x40xbf16>, %k: memref<?x?x2x40xbf16>, %v: memref<?x?x2x20xbf16>, %o: memref<?x?x4x20xbf16>, %b: index, %m: index, %n: index) {
   %turned_q = memref.alloc(%b, %m) : memref<?x?x4x40xbf16>
   %normed_k = memref.alloc(%b, %n) : memref<?x?x2x40xbf16>
@@ -242,6 +242,36 @@ func.func @matrix_of_turned(%q: memref<?x?x4x40xbf16>, %k: memref<?x?x2x40xbf16>
   attn.rope ins(%normed_k : memref<?x?x2x40xbf16>) outs(%turned_k : memref<?x?x2x40xbf16>) {style = #attn.rope_style<neox>, base = 1.0e4 : f64, rotary_dim = 32 : i64}
   attn.attention ins(%turned_q, %turned_k, %v : memref<?x?x4x40xbf16>, memref<?x?x2x40xbf16>, memref<?x?x2x20xbf16>)
     outs(%o : memref<?x?x4x20xbf16>)
+    {config = #attn.config<query_tile = 48, narrow_query_tile = 8, kv_tile = 64, vector = 16, unroll = 8, kv_split = 1024, matrix_rows = 32>}
+  return
+}
+
+// -----
+
+// f16 is two terms: rows in f32, which norms and RoPE turn, are split. The limit
+// stands for infinities of q and k; those of v are looked for.
+// CHECK-LABEL: func @matrix_of_terms
+// CHECK: memref.alloc({{.*}} : memref<?x?x2x64xbf16>
+// CHECK: memref.alloc({{.*}} : memref<?x?x2x32x64xbf16>
+// CHECK: cpu.parallel
+// CHECK:   attn.gather_rows %arg1 {{.*}} outs(%[[KEYS:.*]] : memref<64x40xf32
+// CHECK:   cpu.split %[[KEYS]] into %{{.*}} {limit = 1.267{{.*}}E+30 : f64} : memref<64x40xf32, {{.*}} into memref<64x2x40xbf16, strided<[128, 64, 1]
+// CHECK:   linalg.fill {{.*}} memref<64x2x24xbf16, strided<[128, 64, 1]
+// CHECK:   attn.gather_rows %arg2 {{.*}} outs(%[[VALUES:.*]] : memref<64x20xf32
+// CHECK:   cpu.split %[[VALUES]] into %{{[a-z0-9_]*}} : memref<64x20xf32, {{.*}} into memref<64x2x20xbf16
+// CHECK-COUNT-2: linalg.transpose {{.*}} memref<20x64xbf16
+// CHECK:   linalg.fill {{.*}} memref<2x12x64xbf16
+// CHECK: cpu.parallel
+// CHECK:   attn.gather_rows %arg0 {{.*}} outs(%[[QUERIES:.*]] : memref<32x40xf32
+// CHECK:   attn.rope ins(%[[QUERIES]] : {{.*}}) positions({{.*}}) outs(%[[QUERIES]] :
+// CHECK:   cpu.split %[[QUERIES]] into %{{.*}} {limit = 1.267{{.*}}E+30 : f64} : memref<32x40xf32, {{.*}} into memref<32x2x40xbf16
+// CHECK-COUNT-2: linalg.transpose {{.*}} memref<32x32x2xbf16
+// CHECK:   attn.partial {{.*}} : memref<2x32x32x2xbf16, {{.*}}memref<?x2x40xbf16, strided<[128, 64, 1]{{.*}}memref<?x2x32x64xbf16
+func.func @matrix_of_terms(%q: memref<?x?x4x40xf16>, %k: memref<?x?x2x40xf16>, %v: memref<?x?x2x20xf16>, %o: memref<?x?x4x20xf16>, %b: index, %m: index) {
+  %turned_q = memref.alloc(%b, %m) : memref<?x?x4x40xf16>
+  attn.rope ins(%q : memref<?x?x4x40xf16>) outs(%turned_q : memref<?x?x4x40xf16>) {style = #attn.rope_style<neox>, base = 1.0e4 : f64}
+  attn.attention ins(%turned_q, %k, %v : memref<?x?x4x40xf16>, memref<?x?x2x40xf16>, memref<?x?x2x20xf16>)
+    outs(%o : memref<?x?x4x20xf16>)
     {config = #attn.config<query_tile = 48, narrow_query_tile = 8, kv_tile = 64, vector = 16, unroll = 8, kv_split = 1024, matrix_rows = 32>}
   return
 }
@@ -261,7 +291,7 @@ func.func @matrix_of_normed_values(%q: memref<1x?x1x8xbf16>, %k: memref<1x?x1x8x
 // -----
 
 func.func @matrix_of_f32(%q: memref<1x?x1x8xf32>, %k: memref<1x?x1x8xf32>, %o: memref<1x?x1x8xf32>) {
-  // expected-error@+1 {{has matrix_rows in its #attn.config, but q, k and v are not of bf16}}
+  // expected-error@+1 {{has matrix_rows in its #attn.config, but q, k and v are not of bf16 or of f16}}
   attn.attention ins(%q, %k, %k : memref<1x?x1x8xf32>, memref<1x?x1x8xf32>, memref<1x?x1x8xf32>)
     outs(%o : memref<1x?x1x8xf32>)
     {config = #attn.config<query_tile = 48, narrow_query_tile = 8, kv_tile = 64, vector = 16, unroll = 8, kv_split = 1024, matrix_rows = 32>}

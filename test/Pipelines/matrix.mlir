@@ -21,7 +21,7 @@
 // NONE: func.func
 
 // BUFFERIZED: #attn.config<{{.*}}, matrix_rows = 32>
-// TILED: attn.partial {{.*}} : memref<64x32x2xbf16
+// TILED: attn.partial {{.*}} : memref<1x64x32x2xbf16
 // VECTOR: amx.tile_load {{.*}} {cpu.stream}
 // VECTOR: amx.tile_mulf
 // VECTOR: llvm.call_intrinsic "llvm.x86.avx512.mask.scalef.ps.512"

@@ -22,7 +22,7 @@ func.func @kept(%q: memref<?x?x4x64xf32>, %k: memref<?x?x2x64xf32>, %o: memref<?
 // CHECK: config = #attn.config<query_tile = 24, narrow_query_tile = 8, kv_tile = 64, vector = 8, unroll = 4, kv_split = 1024>
 // WIDE-LABEL: func @f32
 // WIDE: config = #attn.config<query_tile = 48, narrow_query_tile = 8, kv_tile = 64, vector = 16, unroll = 8, kv_split = 1024>
-// MATRIX: remark: no matrix units: they multiply bf16
+// MATRIX: remark: no matrix units: they multiply bf16, and f16 as sums of two
 // MATRIX: remark: matrix units: for more than 48 folded query rows
 // MATRIX-NOT: rounded
 // MATRIX: remark: matrix units: for more than 48 folded query rows
@@ -30,6 +30,11 @@ func.func @kept(%q: memref<?x?x4x64xf32>, %k: memref<?x?x2x64xf32>, %o: memref<?
 // MATRIX: remark: matrix units: for more than 48 folded query rows
 // MATRIX: remark: matrix units: q and k are rounded to bf16 behind norms and RoPE
 // MATRIX: remark: no matrix units: v is computed in f32 by a norm or RoPE
+// MATRIX: remark: matrix units: for more than 48 folded query rows
+// MATRIX: remark: matrix units: k is rounded to sums of two bf16 behind norms and RoPE
+// MATRIX: remark: matrix units: f16 as sums of two bf16, in three products of four
+// MATRIX: remark: no matrix units: the heads are narrower than 16 together, where vectors are as fast for f16
+// MATRIX: remark: no matrix units: the heads are wider than 320 together, for f16
 // MATRIX: remark: no matrix units: the heads are wider than 512 together
 // MATRIX-LABEL: func @f32
 // MATRIX-NOT: matrix_rows
@@ -115,6 +120,30 @@ func.func @normed_values(%q: tensor<?x?x4x64xbf16>, %k: tensor<?x?x4x64xbf16>, %
   %r = attn.attention ins(%q, %k, %v : tensor<?x?x4x64xbf16>, tensor<?x?x4x64xbf16>, tensor<?x?x4x64xbf16>)
     outs(%o : tensor<?x?x4x64xbf16>) -> tensor<?x?x4x64xbf16>
   return %r : tensor<?x?x4x64xbf16>
+}
+
+// f16 is the sum of two bf16, which takes three products and pays from a width on.
+// MATRIX-LABEL: func @f16
+// MATRIX: matrix_rows = 32
+// MATRIX-LABEL: func @narrow_f16
+// MATRIX-NOT: matrix_rows
+func.func @f16(%q: tensor<?x?x4x64xf16>, %k: tensor<?x?x4x64xf16>, %o: tensor<?x?x4x64xf16>) -> tensor<?x?x4x64xf16> {
+  %n = attn.rms_norm ins(%k : tensor<?x?x4x64xf16>) outs(%o : tensor<?x?x4x64xf16>) {eps = 1.0e-6 : f64} -> tensor<?x?x4x64xf16>
+  %r = attn.attention ins(%q, %n, %k : tensor<?x?x4x64xf16>, tensor<?x?x4x64xf16>, tensor<?x?x4x64xf16>)
+    outs(%o : tensor<?x?x4x64xf16>) -> tensor<?x?x4x64xf16>
+  return %r : tensor<?x?x4x64xf16>
+}
+func.func @narrow_f16(%q: memref<?x?x4x7xf16>, %k: memref<?x?x4x7xf16>) {
+  attn.attention ins(%q, %k, %k : memref<?x?x4x7xf16>, memref<?x?x4x7xf16>, memref<?x?x4x7xf16>)
+    outs(%q : memref<?x?x4x7xf16>)
+  return
+}
+// MATRIX-LABEL: func @wide_f16
+// MATRIX-NOT: matrix_rows
+func.func @wide_f16(%q: memref<?x?x4x192xf16>, %k: memref<?x?x4x192xf16>) {
+  attn.attention ins(%q, %k, %k : memref<?x?x4x192xf16>, memref<?x?x4x192xf16>, memref<?x?x4x192xf16>)
+    outs(%q : memref<?x?x4x192xf16>)
+  return
 }
 
 // MATRIX-LABEL: func @wide_bf16

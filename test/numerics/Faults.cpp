@@ -53,7 +53,9 @@ const std::map<std::string, MutantSpec> &fovea::numerics::getMutantSuite() {
     KernelSpec &turned = add("turned", "bf16", 2, 1, 12, 8, {""});
     turned.norm = true;
     turned.rope = Rope{"interleaved", 8, ""};
-    specs["matrix"].isa = specs["turned"].isa = "amx";
+    add("terms", "f16", 2, 2, 24, 8, {"causal(bottom_right)"});
+    for (const char *name : {"matrix", "turned", "terms"})
+      specs[name].isa = "amx";
     return specs;
   }();
   return suite;
@@ -259,14 +261,14 @@ static const Fault faults[] = {
 
     // Matrix units.
     {"matrix: K is not cleared behind its last element", "matrix", Tiled, "",
-     "linalg.fill[64x24xbf16]", "erase"},
+     "linalg.fill[64x1x24xbf16]", "erase"},
     {"matrix: Q is not cleared behind its last element", "matrix", Tiled, "",
-     "linalg.fill[32x24xbf16]", "erase"},
+     "linalg.fill[32x1x24xbf16]", "erase"},
     {"matrix: a weight stands on the other's place in its pair", "matrix",
      Vector, "partial", "arith.ori(!arith.shrui(arith.addi, 16), _)",
      "set 1 0"},
     {"matrix: the pairs of Q begin one element late", "matrix", Vector,
-     "partial", "amx.tile_load(#0)", "add 3 1"},
+     "partial", "amx.tile_load(#0)", "add 4 1"},
     {"matrix: scores behind the last key weigh", "matrix", Vector, "partial",
      "scf.for(arith.minsi, 64, 1)", "copy 0 1"},
     {"matrix: the last unit of keys is not multiplied", "matrix", Vector,
@@ -286,6 +288,18 @@ static const Fault faults[] = {
      "attn.rms_norm[32x12xf32]", "erase"},
     {"matrix: elements that do not rotate are not packed", "turned", Vector,
      "rope", "vector.store[vector<4xbf16>]", "erase"},
+    {"matrix: the second terms of K are lost", "terms", Vector, "partial",
+     "amx.tile_load(#1, _, 1)", "set 2 0"},
+    {"matrix: the second terms of Q are lost", "terms", Vector, "partial",
+     "amx.tile_load(#0, 1)", "set 1 0"},
+    {"matrix: the second terms of V are lost", "terms", Vector, "partial",
+     "amx.tile_load(#2, _, 1)", "set 2 0"},
+    {"matrix: a second term is not what the first leaves", "terms", Vector,
+     "partial", "arith.subf(_, arith.bitcast(arith.andi))", "set 1 0"},
+    {"matrix: an infinite key has NaN beside it", "terms", Vector, "split",
+     "arith.select(arith.cmpf[oeq], _, 0)", "keep 1"},
+    {"matrix: infinite keys meet zeros", "terms", Tiled, "",
+     "cpu.split[64x24xf32]", "attr limit="},
 
     // Merging and finishing.
     {"merge: the first part keeps its scale", "causal", Vector, "merge",

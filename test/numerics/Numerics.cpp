@@ -6,7 +6,8 @@
 // mask, score, RoPE, norms, cache, sinks), compiled and called as CallRunner.h
 // says. Other tests are about the workspace, long sums and full caches.
 //
-//   --seed=S --cases=N   draw N kernels, and N / 4 of bf16 for matrix units,
+//   --seed=S --cases=N   draw N kernels, and N / 4 of bf16 or f16 for matrix
+//   units,
 //                        which are emulated where there are none; the default
 //                        is in main()
 //   --gtest_filter=Drawn.7   only kernel 7, which is the same for every N
@@ -47,13 +48,13 @@ void DrawnCase::TestBody() {
   Random random(seed * 1000003 + index);
   KernelSpec spec = drawSpec(random, index);
   if (forMatrixUnits)
-    spec.dtype = "bf16";
+    spec.dtype = index % 3 == 2 ? "f16" : "bf16";
   SCOPED_TRACE(spec.describe());
   CallRunner runner(spec, random);
   if (!runner.getModule())
     return;
   // Half the kernels have 16 lanes, and those of bf16 matrix units, too.
-  std::string isa = spec.dtype == "bf16" ? "amx" : "avx512";
+  std::string isa = forMatrixUnits || spec.dtype == "bf16" ? "amx" : "avx512";
   if (!forMatrixUnits && index / 4 % 2 == 0)
     isa = "x86-64-v3";
   const Target &target = *lookupTarget(isa);

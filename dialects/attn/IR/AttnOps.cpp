@@ -30,6 +30,10 @@ FloatType fovea::attn::getComputeType(Type elementType) {
   return Float32Type::get(elementType.getContext());
 }
 
+int64_t fovea::attn::getMatrixTerms(Type elementType) {
+  return elementType.isBF16() ? 1 : elementType.isF16() ? 2 : 0;
+}
+
 bool fovea::attn::isRowOpResult(Value tensor) {
   return isa_and_present<RopeOp, RmsNormOp>(tensor.getDefiningOp());
 }
@@ -600,6 +604,12 @@ static std::optional<LaidOutDim> layOutDim(AffineMap map,
                     /*isSplit=*/true};
 }
 
+/// Whether a dimension holds the terms of elements.
+static bool isTermsResult(AffineExpr expr) {
+  auto constant = dyn_cast<AffineConstantExpr>(expr);
+  return constant && constant.getValue() == 0;
+}
+
 int64_t PartialOp::getTileRows() { return shaped(getMax()).getDimSize(0); }
 
 LogicalResult PartialOp::verify() {
@@ -625,6 +635,8 @@ LogicalResult PartialOp::verify() {
     bool good = map.getNumDims() == 4 && map.getNumSymbols() == 0 &&
                 map.getNumResults() == shape.size();
     unsigned positions = 0;
+    for (AffineExpr expr : map.getResults())
+      positions += index != 3 && isTermsResult(expr);
     for (unsigned dim : roles[index]) {
       std::optional<LaidOutDim> laidOut;
       if (good)
@@ -633,7 +645,8 @@ LogicalResult PartialOp::verify() {
         return emitOpError()
                << "indexing map of " << names[index]
                << " must be a permutation of its two dimensions of (m, n, d, "
-                  "e), each whole or split by floordiv and mod";
+                  "e), each whole or split by floordiv and mod, and 0 for "
+                  "terms of q, k or v";
       if (laidOut->isSplit) {
         rooms.emplace_back(index, dim, laidOut->extent);
         continue;

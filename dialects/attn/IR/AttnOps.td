@@ -213,7 +213,9 @@ def Attn_PartialOp : Attn_DestinationOp<"partial", [
     default q (m, d), k (n, d), v (n, e), acc (m, e). A dimension may be split, as
     in q (d floordiv 2, m, d mod 2), which holds neighbours in pairs, or v
     (n floordiv 64, e, n mod 64), which is transposed in blocks of 64 keys. What such
-    a layout holds beyond the dimension's extent must be zero.
+    a layout holds beyond the dimension's extent must be zero. Where a result of a
+    map is 0, that dimension of q, k or v holds the terms of each element, which is
+    their sum: k (n, 0, d) of bf16 with two terms holds what needs 16 bits.
 
     Rows are those of kv head `g` folded over its group: tile row l is row
     r = row0 + l of M * group, that is query i = r floordiv group of head

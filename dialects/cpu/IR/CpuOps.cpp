@@ -32,6 +32,15 @@ LogicalResult InterleaveOp::verify() {
   return success();
 }
 
+LogicalResult SplitOp::verify() {
+  ArrayRef<int64_t> source = getSource().getType().getShape(),
+                    dest = getDest().getType().getShape();
+  if (ShapedType::isDynamicShape(source) || ShapedType::isDynamicShape(dest) ||
+      source[0] != dest[0] || source[1] != dest[2] || dest[1] == 0)
+    return emitOpError("needs static rows [R, D] and terms of them [R, T, D]");
+  return success();
+}
+
 void ParallelOp::build(OpBuilder &builder, OperationState &state, Value count,
                        Value itemNanoseconds) {
   OpBuilder::InsertionGuard guard(builder);

@@ -271,3 +271,16 @@ func.func @f(%q: memref<16x8xf32>, %k: memref<32x8xf32>, %v: memref<32x5x7xf32>,
        indexing_maps = [affine_map<(m, n, d, e) -> (m, d)>, affine_map<(m, n, d, e) -> (n, d)>, affine_map<(m, n, d, e) -> (n, e, m)>, affine_map<(m, n, d, e) -> (m, e)>]}
   return
 }
+
+// -----
+
+// q, k and v may be sums of terms, the state may not.
+func.func @f(%q: memref<2x16x8xf32>, %k: memref<32x2x8xf32>, %v: memref<32x5xf32>, %acc: memref<2x16x5xf32>, %max: memref<16xf32>, %sum: memref<16xf32>, %c: index) {
+  // expected-error@+1 {{indexing map of acc has a result that is none of its dimensions}}
+  attn.partial ins(%q, %k, %v : memref<2x16x8xf32>, memref<32x2x8xf32>, memref<32x5xf32>)
+      at(%c, %c, %c, %c) extents(%c, %c, %c)
+      outs(%acc, %max, %sum : memref<2x16x5xf32>, memref<16xf32>, memref<16xf32>)
+      {scale = 1.0, group = 4, kv_heads = 2,
+       indexing_maps = [affine_map<(m, n, d, e) -> (0, m, d)>, affine_map<(m, n, d, e) -> (n, 0, d)>, affine_map<(m, n, d, e) -> (n, e)>, affine_map<(m, n, d, e) -> (0, m, e)>]}
+  return
+}

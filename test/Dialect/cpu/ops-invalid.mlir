@@ -60,6 +60,14 @@ func.func @context() {
 
 // -----
 
+func.func @split(%rows: memref<4x8xf32>, %terms: memref<4x8x2xbf16>) {
+  // expected-error@+1 {{needs static rows [R, D] and terms of them [R, T, D]}}
+  cpu.split %rows into %terms : memref<4x8xf32> into memref<4x8x2xbf16>
+  return
+}
+
+// -----
+
 func.func @interleaved_loop(%n: index) {
   cpu.interleave {
     // expected-error@+1 {{is not straight-line code, which the parts of cpu.interleave are}}

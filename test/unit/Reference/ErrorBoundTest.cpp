@@ -57,6 +57,12 @@ TEST_F(ErrorBoundTest, HasTheTermsOfTheDocs) {
             ErrorBound(b.getBF16Type(), 0).ofLogSumExp(-3, 7));
   EXPECT_EQ(ErrorBound::ofMatrixOperands(b.getBF16Type(), 1), 0x3p-8);
   EXPECT_EQ(ErrorBound::ofMatrixOperands(b.getBF16Type(), 0), 0);
+  // f16 is exact in two terms, of which one product is left out.
+  EXPECT_EQ(ErrorBound::ofMatrixOperands(b.getF16Type(), 0), 0x3p-16);
+  EXPECT_EQ(ErrorBound::ofMatrixOperands(b.getF16Type(), 3), 0x6p-16);
+  EXPECT_DOUBLE_EQ(ErrorBound(b.getF16Type(), 0, true).ofOutput(3, 5, 7),
+                   0x1p-11 * 3 + (0x1p-15 + 0x1p-17) * 5 +
+                       0x1p-24 * (2 * 4 * 5 + 2 * 7) + 0x1.1p-25);
   EXPECT_EQ(ErrorBound(b.getBF16Type(), 0).describe(),
             "each element of o within 2^-8 |o| + 2^-23 (log2 n + 4) sum_j p_j "
             "|v_j| + 2^-23 sum_j p_j r_j |v_j - o| of the exact o, for n keys "

@@ -578,6 +578,28 @@ TEST_F(InterpreterTest, PartialMergeFinalizeGiveAttention) { // R2, M2
   EXPECT_EQ(data(result, 1)[2], -infinity);
 }
 
+TEST_F(InterpreterTest, RefusesSumsOfTerms) {
+  Tensor row = make({1}, {0});
+  auto refused = tryRun(
+      R"(
+    func.func @f(%q: tensor<2x1x1xf32>, %k: tensor<1x1xf32>, %acc: tensor<1x1xf32>,
+                 %row: tensor<1xf32>) -> tensor<1x1xf32> {
+      %c0 = arith.constant 0 : index
+      %r:3 = attn.partial ins(%q, %k, %k : tensor<2x1x1xf32>, tensor<1x1xf32>, tensor<1x1xf32>)
+        at(%c0, %c0, %c0, %c0) extents(%c0, %c0, %c0)
+        outs(%acc, %row, %row : tensor<1x1xf32>, tensor<1xf32>, tensor<1xf32>)
+        {scale = 1.0 : f64, group = 1 : i64, kv_heads = 1 : i64,
+         indexing_maps = [affine_map<(m, n, d, e) -> (0, m, d)>, affine_map<(m, n, d, e) -> (n, d)>,
+                          affine_map<(m, n, d, e) -> (n, e)>, affine_map<(m, n, d, e) -> (m, e)>]}
+        -> tensor<1x1xf32>, tensor<1xf32>, tensor<1xf32>
+      return %r#0 : tensor<1x1xf32>
+    })",
+      {make({2, 1, 1}, {1, 2}), make({1, 1}, {1}), make({1, 1}, {0}), row});
+  ASSERT_FALSE(bool(refused));
+  EXPECT_EQ(toString(refused.takeError()),
+            "attn.partial: the reference reads no sums of terms");
+}
+
 TEST_F(InterpreterTest, GatherAndScatterFoldRows) {
   Interpretation result = run(
       R"(
