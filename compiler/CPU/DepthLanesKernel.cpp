@@ -6,8 +6,9 @@
 // is reading K and V once, so they are read as vectors along d and e, in their
 // own type, and converted in registers. From q [L][D], k [n][D], v [n][E], acc
 // [L][E], max [L] and sum [L] to vector, scf and memref operations. Only the
-// rows that exist are computed, in blocks that divide the group. Meanwhile the
-// rows that the next KV tile of the same head will need are prefetched.
+// rows that exist are computed, in blocks that divide the group. Memory is kept
+// busy by prefetches one unit ahead: QK fetches V of its keys, and PV K of the
+// next keys of the head.
 //
 // Units of a block of rows: QK, sums over lanes that are reduced to scores S
 // [rows][keys]; softmax with keys in the lanes, where mask and score regions
@@ -32,10 +33,8 @@ namespace {
 /// Independent chains that keep two multiply-add units of latency 4 busy.
 constexpr int64_t chains = 8;
 
-/// Bytes of what a prefetch brings, and how many keys it is ahead: 8 to 16 were
-/// best of 0 to 64 for f32 and bf16 (Zen 3); more leaves the second-level
-/// cache.
-constexpr int64_t cacheLine = 64, prefetchRows = 16;
+/// Bytes of what a prefetch brings.
+constexpr int64_t cacheLine = 64;
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
@@ -51,7 +50,7 @@ private:
   void emitQK(const Values &rows, Value first, Value count);
   void emitKeyGroup(int64_t keys, const Values &rows, Value first, Value key);
   void emitDepthTail(const Values &rows, Value first, Value count);
-  void emitPrefetch(Value memref, Value row);
+  void emitPrefetch(Value memref, Value row, Value column, int64_t count);
   void emitSoftmax(Value firstRow, Value first, Value count);
   void emitPV(const Values &rows, Value first, Value count);
   void emitColumns(FloatBuilder &lanes, int64_t step, int64_t vectors,
@@ -149,8 +148,7 @@ void DepthLanesKernel::emitKeyGroup(int64_t keys, const Values &rows,
   Values keyIndex;
   for (int64_t u = 0; u < keys; ++u) {
     keyIndex.push_back(add(add(first, key), index(u)));
-    emitPrefetch(keyRows, keyIndex.back());
-    emitPrefetch(get(op.getValue()), keyIndex.back());
+    emitPrefetch(get(op.getValue()), keyIndex.back(), index(0), columns);
   }
   // Sums are ordered by row, then key.
   Values sums(rowBlock * keys, math.constant(0.0));
@@ -232,13 +230,14 @@ void DepthLanesKernel::emitDepthTail(const Values &rows, Value first,
   });
 }
 
-/// The row that far on, which may lie beyond the memory: a prefetch does not
-/// fault.
-void DepthLanesKernel::emitPrefetch(Value memref, Value row) {
+/// Elements [column, column + count) of a row, which may lie beyond the memory:
+/// a prefetch does not fault.
+void DepthLanesKernel::emitPrefetch(Value memref, Value row, Value column,
+                                    int64_t count) {
   int64_t elements = cacheLine * 8 / memrefOf(memref).getElementTypeBitWidth();
-  Value ahead = add(row, index(prefetchRows));
-  for (int64_t d = 0; d < memrefOf(memref).getDimSize(1); d += elements)
-    memref::PrefetchOp::create(b, loc, memref, ValueRange{ahead, index(d)},
+  for (int64_t x = 0; x < count; x += elements)
+    memref::PrefetchOp::create(b, loc, memref,
+                               ValueRange{row, add(column, index(x))},
                                /*isWrite=*/false, /*localityHint=*/3,
                                /*isDataCache=*/true);
 }
@@ -364,6 +363,9 @@ void DepthLanesKernel::emitColumns(FloatBuilder &lanes, int64_t step,
   auto accumulate = [&](bool readMaskedAsZero) {
     Values zeros(rowBlock * vectors, lanes.constant(0.0));
     return loop(index(0), count, 1, zeros, [&](Value key, Values sums) {
+      if (step == width)
+        emitPrefetch(get(op.getKey()), add(add(first, key), index(block)),
+                     at.front(), vectors * step);
       Values v;
       for (int64_t x = 0; x < vectors; ++x)
         v.push_back(load(type, value, {add(first, key), at[x]}));

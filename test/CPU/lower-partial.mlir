@@ -56,7 +56,7 @@ func.func @full(%q: memref<64x16xf32>, %k: memref<?x64xf32, strided<[?, 1]>>, %v
 // CHECK-LABEL: func private @masked__partial
 // CHECK-DAG: %[[INF:.*]] = arith.constant dense<0xFF800000> : vector<8xf32>
 // CHECK: %[[QUERY:.*]] = arith.divui %{{.*}} : vector<8xi64>
-// CHECK: %[[KEY:.*]] = arith.index_cast %{{.*}} : index to i64
+// CHECK: %[[KEY:[a-z0-9]+]] = arith.index_cast %{{.*}} : index to i64
 // CHECK: %[[KEYS:.*]] = vector.broadcast %[[KEY]] : i64 to vector<8xi64>
 // CHECK: %[[MASK:.*]] = arith.cmpi sle, %[[KEYS]], %[[QUERY]] : vector<8xi64>
 // CHECK: arith.select %[[MASK]], %{{.*}}, %[[INF]] : vector<8xi1>, vector<8xf32>
@@ -78,12 +78,15 @@ func.func @masked(%q: memref<64x16xf32>, %k: memref<?x64xf32, strided<[?, 1]>>, 
 }
 
 // Rows not transposed: depth in the lanes. K is read in its own type, converted,
-// and serves the rows of a block (the group's 4, 2 keys at a time); the rows that
-// follow are prefetched; scores of a key group come out of one reduction.
+// and serves the rows of a block (the group's 4, 2 keys at a time); scores of a
+// key group come out of one reduction. Meanwhile V of the key is fetched, and
+// while PV reads V, K of the key a block further.
 // CHECK-LABEL: func private @decode__partial
 // CHECK: %[[S:.*]] = memref.alloca() {alignment = 64 : i64} : memref<4x64xf32>
-// CHECK: memref.prefetch %arg1[%{{.*}}, %c0], read, locality<3>, data : memref<?x64xbf16
+// CHECK: scf.for %{{.*}} = %c0 to %{{.*}} step %c2
+// CHECK: memref.prefetch %arg2[%{{.*}}, %c0], read, locality<3>, data : memref<?x64xbf16
 // CHECK: memref.prefetch %arg2[%{{.*}}, %c32], read, locality<3>, data : memref<?x64xbf16
+// CHECK-NOT: memref.prefetch %arg1
 // CHECK: scf.for %{{.*}} iter_args
 // CHECK: vector.load %arg1{{.*}} vector<8xbf16>
 // CHECK: arith.extf {{.*}} : vector<8xbf16> to vector<8xf32>
@@ -92,6 +95,12 @@ func.func @masked(%q: memref<64x16xf32>, %k: memref<?x64xf32, strided<[?, 1]>>, 
 // CHECK: scf.yield
 // CHECK-COUNT-14: vector.shuffle
 // CHECK-COUNT-4: vector.store %{{.*}}, %[[S]]{{.*}} vector<2xf32>
+// CHECK: scf.for %[[COLUMN:[a-z0-9]+]] = %c0 to %c64 step %c16
+// CHECK: scf.for %[[KEY:[a-z0-9]+]] =
+// CHECK: %[[THERE:.*]] = arith.addi %{{.*}}, %[[KEY]]
+// CHECK: %[[AHEAD:.*]] = arith.addi %[[THERE]], %c60
+// CHECK: memref.prefetch %arg1[%[[AHEAD]], %[[COLUMN]]], read, locality<3>
+// CHECK: vector.load %arg2[%[[THERE]], %[[COLUMN]]]
 func.func @decode(%q: memref<4x64xf32>, %k: memref<?x64xbf16, strided<[?, 1]>>, %v: memref<?x64xbf16, strided<[?, 1]>>,
                   %acc: memref<4x64xf32>, %max: memref<4xf32>, %sum: memref<4xf32>,
                   %b: index, %g: index, %row: index, %j: index, %B: index, %M: index, %N: index) {
