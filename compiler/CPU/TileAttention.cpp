@@ -9,7 +9,9 @@
 //
 //   many rows   rounds of kv heads: pack K and V of the round once, in the
 //               layout and type that the micro-kernel reads, then one item per
-//               (query tile, head of the round);
+//               (query tiles, head of the round). Where K and V outgrow the
+//               second-level cache, several tiles visit a chunk of them in
+//               turn, so that it is brought there once for all;
 //   few rows    (decode) one item per (batch, some kv heads, part of the keys):
 //               the walk goes along the keys, from head to head within a KV
 //               tile, so that K and V are read once and, where the heads of a
@@ -155,11 +157,14 @@ private:
   /// Scratch and state of one query tile of `size` rows.
   struct Tile {
     int64_t size;
-    Value taken;     // i1: whether a decode has this many rows
-    Value itemHeads; // kv heads that an item of it walks through
+    Value taken; // i1: whether a decode has this many rows
+    /// Query tiles that an item holds: of the kv heads that a decode walks
+    /// through, else those that visit a chunk of keys one after the other.
+    Value itemTiles;
     Layout layout;
     // Per worker.
     Value positions, gathered, staged, out, lse, sinks;
+    // For each tile that an item holds.
     Value rows;          // what the kernel reads
     Value acc, max, sum; // the state
   };
@@ -178,6 +183,7 @@ private:
     return selectTile(b, loc, tiles, index);
   }
   Tile makeTile(int64_t size, Layout layout);
+  Value tilesOfChunk(int64_t size);
   Tile tileOf(OpBuilder &b, const Tile &buffers, Value worker);
   /// Scratch of a KV tile that is read once, per worker.
   struct KeyTile {
@@ -190,9 +196,10 @@ private:
     Value wideKey, wideValue; // rows in the compute type, where there are any
     Value stagedValue;        // rows of V that are to be transposed
   };
-  PackedKeys allocatePacked(Value heads, Value chunks, Layout layout);
+  PackedKeys allocatePacked(Value heads, Value keyTiles, Layout layout);
   void emitPack(OpBuilder &b, const PackedKeys &packed, Value head,
-                const Place &place, Value chunk, Value worker, Value positions);
+                const Place &place, Value keyTile, Value worker,
+                Value positions);
   void emitManyRows(OpBuilder &b, const Tile &buffers, Value packPositions);
   void emitFewRows(OpBuilder &b, const Tile &buffers, const KeyTile &keyTile);
   void emitStart(OpBuilder &b, const Tile &tile);
@@ -258,24 +265,24 @@ AttentionTiler::Tile AttentionTiler::makeTile(int64_t size, Layout layout) {
   Value perWorker =
       ix.div(ix.mul(headCount, parts), ix.mul(workers, ix.cst(2)));
   Value most = ix.cst(maskDependsOnHead() ? 1 : kvHeads);
-  tile.itemHeads = ix.select(
-      tile.taken, ix.max(ix.cst(1), ix.min(perWorker, most)), ix.cst(1));
+  tile.itemTiles =
+      ix.select(tile.taken, ix.max(ix.cst(1), ix.min(perWorker, most)),
+                layout == Layout::Rows ? ix.cst(1) : tilesOfChunk(size));
   tile.positions = scratch({size}, rewriter.getI64Type());
   tile.out = scratch({size, valueWidth}, compute);
   tile.lse = op.hasLse() ? scratch({size}, compute) : Value();
   tile.sinks = op.getSinks() ? scratch({size}, compute) : Value();
-  // The queries of all heads of an item.
-  auto perHead = [&](ArrayRef<int64_t> shape, Type element) {
-    return allocateTiles(rewriter, loc, ix.mul(workers, tile.itemHeads), shape,
+  auto ofItem = [&](ArrayRef<int64_t> shape, Type element) {
+    return allocateTiles(rewriter, loc, ix.mul(workers, tile.itemTiles), shape,
                          element);
   };
   switch (layout) {
   case Layout::Rows:
-    tile.rows = perHead({size, width}, compute);
+    tile.rows = ofItem({size, width}, compute);
     break;
   case Layout::Lanes:
     tile.gathered = scratch({size, width}, compute);
-    tile.rows = perHead({width, size}, compute);
+    tile.rows = ofItem({width, size}, compute);
     break;
   case Layout::Matrix:
     tile.gathered =
@@ -283,7 +290,7 @@ AttentionTiler::Tile AttentionTiler::makeTile(int64_t size, Layout layout) {
     if (needsWideRows(query))
       tile.staged = scratch({size, width}, compute);
     tile.rows =
-        perHead({terms, padded(width) / 2, size, 2}, rewriter.getBF16Type());
+        ofItem({terms, padded(width) / 2, size, 2}, rewriter.getBF16Type());
     break;
   }
   return tile;
@@ -298,6 +305,21 @@ AttentionTiler::KeyTile AttentionTiler::makeKeyTile(const Tile &tile,
                    converted ? compute : stored.getElementType());
   };
   return {buffer(key, width), buffer(value, valueWidth), positions};
+}
+
+/// How many query tiles share what it costs to bring a chunk of keys into the
+/// second-level cache: as many as leave four items for each worker, where all
+/// keys do not stay in it.
+Value AttentionTiler::tilesOfChunk(int64_t size) {
+  Index ix{rewriter, loc};
+  if (config.getKvChunk() == 0)
+    return ix.cst(1);
+  Value tiles = ix.mul(ix.ceilDiv(rows, size), ix.min(headCount, workers));
+  Value perWorker = ix.div(tiles, ix.mul(workers, ix.cst(4)));
+  return ix.select(
+      ix.less(ix.cst(config.getLongKeys()), keys),
+      ix.max(ix.cst(1), ix.min(perWorker, ix.cst(config.getChunkTiles()))),
+      ix.cst(1));
 }
 
 AttentionTiler::Tile AttentionTiler::tileOf(OpBuilder &b, const Tile &buffers,
@@ -638,9 +660,9 @@ void AttentionTiler::zeroBehind(OpBuilder &b, Value buffer, unsigned dim,
   linalg::FillOp::create(b, loc, zero, rest);
 }
 
-/// K and V of `heads` kv heads, of `chunks` KV tiles each.
+/// K and V of `heads` kv heads, of `keyTiles` KV tiles each.
 AttentionTiler::PackedKeys
-AttentionTiler::allocatePacked(Value heads, Value chunks, Layout layout) {
+AttentionTiler::allocatePacked(Value heads, Value keyTiles, Layout layout) {
   Index ix{rewriter, loc};
   int64_t kvTile = config.getKvTile();
   auto allocate = [&](Value extent, ArrayRef<int64_t> shape, Type element) {
@@ -651,7 +673,7 @@ AttentionTiler::allocatePacked(Value heads, Value chunks, Layout layout) {
                ValueRange{heads, extent}, rewriter.getI64IntegerAttr(64))
         .getResult();
   };
-  Value keyRows = ix.mul(chunks, ix.cst(kvTile));
+  Value keyRows = ix.mul(keyTiles, ix.cst(kvTile));
   PackedKeys packed;
   if (layout != Layout::Matrix) {
     packed.key = allocate(keyRows, {width}, compute);
@@ -660,7 +682,8 @@ AttentionTiler::allocatePacked(Value heads, Value chunks, Layout layout) {
   }
   Type stored = rewriter.getBF16Type();
   packed.key = allocate(keyRows, {terms, padded(width)}, stored);
-  packed.value = allocate(chunks, {terms, padded(valueWidth), kvTile}, stored);
+  packed.value =
+      allocate(keyTiles, {terms, padded(valueWidth), kvTile}, stored);
   if (needsWideRows(key))
     packed.wideKey = scratch({kvTile, width}, compute);
   if (needsWideRows(value))
@@ -669,14 +692,14 @@ AttentionTiler::allocatePacked(Value heads, Value chunks, Layout layout) {
   return packed;
 }
 
-/// Packs KV tile `chunk` of the place's kv head, the round's number `head`.
+/// Packs KV tile `keyTile` of the place's kv head, the round's number `head`.
 /// Rows behind the last key become zeros.
 void AttentionTiler::emitPack(OpBuilder &b, const PackedKeys &packed,
-                              Value head, const Place &place, Value chunk,
+                              Value head, const Place &place, Value keyTile,
                               Value worker, Value positions) {
   Index ix{b, loc};
   int64_t kvTile = config.getKvTile();
-  Value j0 = ix.mul(chunk, ix.cst(kvTile));
+  Value j0 = ix.mul(keyTile, ix.cst(kvTile));
   Value count =
       ix.max(ix.cst(0), ix.min(ix.cst(kvTile), ix.sub(place.keys, j0)));
   auto gather = [&](const RowSource &source, AffineMap map, Value tile,
@@ -706,7 +729,7 @@ void AttentionTiler::emitPack(OpBuilder &b, const PackedKeys &packed,
   splitRows(
       b, valueRows, ownTile(packed.wideValue), std::nullopt,
       [&](Value tile, Value staged) { gather(value, maps[2], tile, staged); });
-  Value block = slot(b, slot(b, packed.value, head), chunk);
+  Value block = slot(b, slot(b, packed.value, head), keyTile);
   for (int64_t term = 0; term < terms; ++term)
     linalg::TransposeOp::create(b, loc, termOf(b, valueRows, 1, term),
                                 rowsOf(b, termOf(b, block, 0, term),
@@ -723,20 +746,25 @@ void AttentionTiler::emitManyRows(OpBuilder &b, const Tile &buffers,
                                   Value packPositions) {
   Index ix{b, loc};
   int64_t kvTile = config.getKvTile();
+  bool isChunked = config.getKvChunk() != 0;
   Value heads = ix.select(fewRows, ix.cst(0), headCount);
-  Value chunks = ix.ceilDiv(keys, kvTile);
+  Value keyTiles = ix.ceilDiv(keys, kvTile);
   int64_t bits = buffers.layout == Layout::Matrix
                      ? 16 * terms
                      : compute.getIntOrFloatBitWidth();
   int64_t tileBytes = kvTile * (width + valueWidth) * bits / 8;
   Value cached =
-      ix.div(ix.cst(cachedBytes / tileBytes), ix.max(chunks, ix.cst(1)));
+      ix.div(ix.cst(cachedBytes / tileBytes), ix.max(keyTiles, ix.cst(1)));
   Value roundHeads = ix.min(heads, ix.max(workers, cached));
   Value tiles = ix.ceilDiv(rows, buffers.size);
-  PackedKeys packed = allocatePacked(roundHeads, chunks, buffers.layout);
-  Value accs = scratch(stateShape(buffers), compute),
-        maxs = scratch({buffers.size}, compute),
-        sums = scratch({buffers.size}, compute);
+  PackedKeys packed = allocatePacked(roundHeads, keyTiles, buffers.layout);
+  Value itemTiles = buffers.itemTiles,
+        items = ix.div(ix.add(tiles, ix.sub(itemTiles, ix.cst(1))), itemTiles);
+  auto ofItem = [&](ArrayRef<int64_t> shape) {
+    return allocateTiles(b, loc, ix.mul(workers, itemTiles), shape, compute);
+  };
+  Value accs = ofItem(stateShape(buffers)), maxs = ofItem({buffers.size}),
+        sums = ofItem({buffers.size});
   auto rounds = scf::ForOp::create(b, loc, ix.cst(0), heads,
                                    ix.max(roundHeads, ix.cst(1)));
   OpBuilder round = OpBuilder::atBlockBegin(rounds.getBody());
@@ -745,64 +773,115 @@ void AttentionTiler::emitManyRows(OpBuilder &b, const Tile &buffers,
   Value headsNow = in.min(roundHeads, in.sub(heads, first));
 
   auto pack = cpu::ParallelOp::create(
-      round, loc, in.mul(headsNow, chunks),
+      round, loc, in.mul(headsNow, keyTiles),
       movingTime(round, in.cst(kvTile * (width + valueWidth))));
   {
     OpBuilder body = OpBuilder::atBlockBegin(&pack.getBody().front());
     Index at{body, loc};
-    Value head = at.div(pack.getItem(), chunks);
+    Value head = at.div(pack.getItem(), keyTiles);
     Place place;
     splitHead(body, at.add(first, head), place);
-    emitPack(body, packed, head, place, at.rem(pack.getItem(), chunks),
+    emitPack(body, packed, head, place, at.rem(pack.getItem(), keyTiles),
              pack.getWorker(), slot(body, packPositions, pack.getWorker()));
   }
 
+  Value itemTime =
+      attendingTime(round, in.mul(itemTiles, in.cst(buffers.size)), keys);
   auto attend =
-      cpu::ParallelOp::create(round, loc, in.mul(headsNow, tiles),
-                              attendingTime(round, in.cst(buffers.size), keys));
+      cpu::ParallelOp::create(round, loc, in.mul(headsNow, items), itemTime);
   OpBuilder body = OpBuilder::atBlockBegin(&attend.getBody().front());
   Index at{body, loc};
   // Last tiles first: under causal masks they are the longest, and what is
   // dealt out last should be short.
   Value head = at.rem(attend.getItem(), headsNow);
-  Value tileIndex =
-      at.sub(at.sub(tiles, at.cst(1)), at.div(attend.getItem(), headsNow));
-  Place place;
-  splitHead(body, at.add(first, head), place);
-  place.row0 = at.mul(tileIndex, at.cst(buffers.size));
+  Value fromEnd = at.div(attend.getItem(), headsNow);
+  Value firstTile =
+      at.mul(at.sub(at.sub(items, at.cst(1)), fromEnd), itemTiles);
+  Value endTile = at.min(at.add(firstTile, itemTiles), tiles);
+  Place itemPlace;
+  splitHead(body, at.add(first, head), itemPlace);
   Value worker = attend.getWorker();
-  Tile tile = tileOf(body, buffers, worker);
-  for (auto [part, all] : {std::pair(&tile.rows, buffers.rows),
-                           {&tile.acc, accs},
-                           {&tile.max, maxs},
-                           {&tile.sum, sums}})
-    *part = slot(body, all, worker);
-  emitQuery(body, tile, place);
-  emitStart(body, tile);
+  Tile workerTile = tileOf(body, buffers, worker);
+  auto forEachTile =
+      [&](OpBuilder &outer,
+          llvm::function_ref<void(OpBuilder &, const Tile &, const Place &)>
+              visit) {
+        auto visitTile = [&](OpBuilder &inner, Value tileIndex, Value number) {
+          Index in{inner, loc};
+          Place place = itemPlace;
+          place.row0 = in.mul(tileIndex, in.cst(buffers.size));
+          Tile tile = workerTile;
+          for (auto [part, all] : {std::pair(&tile.rows, buffers.rows),
+                                   {&tile.acc, accs},
+                                   {&tile.max, maxs},
+                                   {&tile.sum, sums}})
+            *part = slot(inner, all, number);
+          visit(inner, tile, place);
+        };
+        if (!isChunked)
+          return visitTile(outer, firstTile, worker);
+        auto loop = scf::ForOp::create(outer, loc, firstTile, endTile,
+                                       Index{outer, loc}.cst(1));
+        OpBuilder inner = OpBuilder::atBlockBegin(loop.getBody());
+        Index in{inner, loc};
+        Value tileIndex = loop.getInductionVar();
+        visitTile(
+            inner, tileIndex,
+            in.add(in.mul(worker, itemTiles), in.sub(tileIndex, firstTile)));
+      };
+  forEachTile(body, [&](OpBuilder &in, const Tile &tile, const Place &place) {
+    emitQuery(in, tile, place);
+    emitStart(in, tile);
+  });
   Value headKeys = slot(body, packed.key, head);
   Value headValues = slot(body, packed.value, head);
-  // Matrix units take whole blocks of keys.
-  Value endKey = place.keys;
-  if (!op.getMask().empty() && tile.layout != Layout::Matrix)
-    endKey =
-        emitKeyEnd(body, loc, op.getMask(), op.getCaptures(),
-                   op.getCaptureNamesAttr(), maskBoxOf(body, place, tile.size));
-  emitKvLoop(body, place, tile.size, at.cst(0), endKey,
-             [&](OpBuilder &inner, Value from, Value to, bool masked) {
-               Index k{inner, loc};
-               Value j0 = k.mul(from, k.cst(kvTile));
-               Value end = k.min(k.mul(to, k.cst(kvTile)), endKey);
-               Value count = k.sub(end, j0);
-               Value keyRows = firstColumns(
-                   inner, rowsOf(inner, headKeys, j0, count), width);
-               // V of matrix units comes in blocks.
-               Value valueRows =
-                   tile.layout == Layout::Matrix
-                       ? rowsOf(inner, headValues, from, k.sub(to, from))
-                       : rowsOf(inner, headValues, j0, count);
-               emitPartial(inner, tile, place, keyRows, valueRows, j0, masked);
-             });
-  emitFinish(body, tile, place);
+  auto visitKeys = [&](OpBuilder &in, const Tile &tile, const Place &place,
+                       Value firstKey, Value endKey) {
+    // Matrix units take whole blocks of keys.
+    if (!op.getMask().empty() && tile.layout != Layout::Matrix)
+      endKey = Index{in, loc}.min(
+          endKey, emitKeyEnd(in, loc, op.getMask(), op.getCaptures(),
+                             op.getCaptureNamesAttr(),
+                             maskBoxOf(in, place, tile.size)));
+    emitKvLoop(
+        in, place, tile.size, firstKey, endKey,
+        [&](OpBuilder &inner, Value from, Value to, bool masked) {
+          Index k{inner, loc};
+          Value j0 = k.mul(from, k.cst(kvTile));
+          Value end = k.min(k.mul(to, k.cst(kvTile)), endKey);
+          Value count = k.sub(end, j0);
+          Value keyRows =
+              firstColumns(inner, rowsOf(inner, headKeys, j0, count), width);
+          // V of matrix units comes in blocks.
+          Value valueRows =
+              tile.layout == Layout::Matrix
+                  ? rowsOf(inner, headValues, from, k.sub(to, from))
+                  : rowsOf(inner, headValues, j0, count);
+          emitPartial(inner, tile, place, keyRows, valueRows, j0, masked);
+        });
+  };
+  if (!isChunked) {
+    forEachTile(body, [&](OpBuilder &in, const Tile &tile, const Place &place) {
+      visitKeys(in, tile, place, at.cst(0), place.keys);
+    });
+  } else {
+    // A tile alone visits them in chunks too: bits must not depend on how many
+    // tiles an item holds (rule D1).
+    auto chunkLoop = scf::ForOp::create(body, loc, at.cst(0), itemPlace.keys,
+                                        at.cst(config.getKvChunk()));
+    OpBuilder chunk = OpBuilder::atBlockBegin(chunkLoop.getBody());
+    Value firstKey = chunkLoop.getInductionVar();
+    Index c{chunk, loc};
+    Value endKey =
+        c.min(c.add(firstKey, c.cst(config.getKvChunk())), itemPlace.keys);
+    forEachTile(chunk,
+                [&](OpBuilder &in, const Tile &tile, const Place &place) {
+                  visitKeys(in, tile, place, firstKey, endKey);
+                });
+  }
+  forEachTile(body, [&](OpBuilder &in, const Tile &tile, const Place &place) {
+    emitFinish(in, tile, place);
+  });
 }
 
 /// Keys [j0, j0 + count) of the place's kv head as [count][width] of the
@@ -865,10 +944,10 @@ void AttentionTiler::emitFewRows(OpBuilder &b, const Tile &buffers,
                                  const KeyTile &keyTile) {
   Index ix{b, loc};
   int64_t kvTile = config.getKvTile(), split = config.getKvSplit();
-  Value itemHeads = buffers.itemHeads;
+  Value itemHeads = buffers.itemTiles;
   Value heads = ix.select(buffers.taken, headCount, ix.cst(0));
-  Value chunks = ix.div(ix.add(ix.cst(kvHeads - 1), itemHeads), itemHeads);
-  Value items = ix.mul(ix.mul(ix.div(heads, ix.cst(kvHeads)), chunks), parts);
+  Value runs = ix.div(ix.add(ix.cst(kvHeads - 1), itemHeads), itemHeads);
+  Value items = ix.mul(ix.mul(ix.div(heads, ix.cst(kvHeads)), runs), parts);
   Value single = ix.equal(parts, ix.cst(1));
 
   // The states of the parts outlive the items that make them.
@@ -896,10 +975,10 @@ void AttentionTiler::emitFewRows(OpBuilder &b, const Tile &buffers,
     OpBuilder body = OpBuilder::atBlockBegin(&attend.getBody().front());
     Index at{body, loc};
     Value item = attend.getItem(), worker = attend.getWorker();
-    Value part = at.rem(item, parts), chunk = at.div(item, parts);
+    Value part = at.rem(item, parts), run = at.div(item, parts);
     Place first;
-    first.b = at.div(chunk, chunks);
-    first.g = at.mul(at.rem(chunk, chunks), itemHeads);
+    first.b = at.div(run, runs);
+    first.g = at.mul(at.rem(run, runs), itemHeads);
     first.row0 = at.cst(0);
     first.keys = keysOf(body, first.b);
     Value endHead = at.min(at.add(first.g, itemHeads), at.cst(kvHeads));

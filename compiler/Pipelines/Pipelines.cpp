@@ -39,11 +39,12 @@ static constexpr uint64_t v4Features = v3Features | FOVEA_CPU_AVX512F |
                                        FOVEA_CPU_AVX512VL;
 
 static const Target targets[] = {
-    {"amx", "amx", "x86-64-v4", "-prefer-256-bit", 512, 32, 32,
+    {"amx", "amx", "x86-64-v4", "-prefer-256-bit", 512, 32, 32, 2 << 20,
      v4Features | FOVEA_CPU_AMX_TILE | FOVEA_CPU_AMX_BF16},
-    {"avx512", "avx512", "x86-64-v4", "-prefer-256-bit", 512, 32, 0,
+    {"avx512", "avx512", "x86-64-v4", "-prefer-256-bit", 512, 32, 0, 1 << 20,
      v4Features},
-    {"x86-64-v3", "x86_64_v3", "x86-64-v3", "", 256, 16, 0, v3Features},
+    {"x86-64-v3", "x86_64_v3", "x86-64-v3", "", 256, 16, 0, 512 << 10,
+     v3Features},
 };
 
 ArrayRef<Target> fovea::getTargets() { return targets; }
@@ -74,12 +75,18 @@ static void addCleanup(OpPassManager &manager) {
   manager.addNestedPass<func::FuncOp>(createCSEPass());
 }
 
+SelectConfigOptions fovea::getConfigOptions(const Target &target) {
+  SelectConfigOptions options;
+  options.vectorBits = target.vectorBits;
+  options.registers = target.registers;
+  options.matrixRows = target.matrixRows;
+  options.cacheBytes = target.cacheBytes;
+  return options;
+}
+
 static void addSelectConfig(OpPassManager &manager, const Target &target) {
-  SelectConfigOptions config;
-  config.vectorBits = target.vectorBits;
-  config.registers = target.registers;
-  config.matrixRows = target.matrixRows;
-  manager.addNestedPass<func::FuncOp>(createSelectConfig(config));
+  manager.addNestedPass<func::FuncOp>(
+      createSelectConfig(getConfigOptions(target)));
 }
 
 bool fovea::usesMatrixUnits(ModuleOp module, const Target &target) {

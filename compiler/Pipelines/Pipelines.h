@@ -19,6 +19,8 @@
 
 namespace fovea {
 
+struct SelectConfigOptions; // compiler/Transforms/Passes.h
+
 /// An instruction set that kernels are compiled for.
 struct Target {
   llvm::StringLiteral isa;    ///< its name on the command line: "x86-64-v3"
@@ -29,6 +31,7 @@ struct Target {
   int64_t vectorBits;       ///< bits of a vector register
   int64_t registers;        ///< vector registers
   int64_t matrixRows;       ///< query rows of a tile for matrix units; 0: none
+  int64_t cacheBytes;       ///< second-level cache of a core that has all this
   uint64_t runtimeFeatures; ///< FOVEA_CPU_* bits that the machine must have
 };
 
@@ -49,6 +52,9 @@ enum class Phase {
 /// "attn", "bufferized", "tiled", "vector", "llvm".
 llvm::StringRef getPhaseName(Phase phase);
 std::optional<Phase> parsePhase(llvm::StringRef name);
+
+/// What attn-select-config is told of a target.
+SelectConfigOptions getConfigOptions(const Target &target);
 
 /// Adds the passes that lead from `from` to `to` for `target`.
 void buildPipeline(mlir::OpPassManager &manager, Phase from, Phase to,

@@ -18,6 +18,8 @@ def SelectConfig : Pass<"attn-select-config"> {
     Option<"registers", "registers", "int64_t", "16", "vector registers">,
     Option<"matrixRows", "matrix-rows", "int64_t", "0",
            "query rows of a tile for matrix units; 0: there are none">,
+    Option<"cacheBytes", "cache-bytes", "int64_t", "524288",
+           "second-level cache of a core">,
     Option<"explain", "explain", "bool", "false", "emit a remark for every choice">];
   let dependentDialects = ["::fovea::attn::AttnDialect"];
 }

@@ -111,9 +111,25 @@ struct SelectConfig : fovea::impl::SelectConfigBase<SelectConfig> {
     int64_t queryTile = vectors * vector, group = op.getGroupSize();
     int64_t narrow =
         std::min(std::max<int64_t>(group, 8 - 8 % group), queryTile);
+    int64_t rows = noMatrixUnits(op).empty() ? matrixRows : 0;
+    // Of the second-level cache, packed K and V of a chunk take half, queries
+    // and states of the tiles that visit it most of the rest.
+    int64_t bytes = bits / 8;
+    if (rows != 0)
+      bytes = 2 * getMatrixTerms(getElementTypeOrSelf(op.getQuery().getType()));
+    int64_t kvChunk = cacheBytes / 2 / (bytes * width * kvTile) * kvTile;
+    int64_t tileBytes =
+        (rows != 0 ? rows : queryTile) *
+        (bytes * op.getQkWidth() + bits / 8 * op.getValueWidth());
+    int64_t chunkTiles = cacheBytes / 8 * 3 / tileBytes;
+    // With room for one tile, each visits all keys at once.
+    if (kvChunk == 0 || chunkTiles < 2) {
+      kvChunk = 0;
+      chunkTiles = 1;
+    }
     return ConfigAttr::get(op.getContext(), queryTile, narrow, kvTile, vector,
-                           unroll, kvSplit,
-                           noMatrixUnits(op).empty() ? matrixRows : 0);
+                           unroll, kvSplit, rows, kvChunk,
+                           std::min<int64_t>(chunkTiles, 32));
   }
 };
 } // namespace

@@ -69,6 +69,37 @@ func.func @plain(%q: memref<?x?x4x8xf32, strided<[?, ?, ?, ?], offset: ?>>, %k: 
 
 // -----
 
+// With a chunk in the configuration, an item is up to that many tiles, of which
+// each visits a chunk of the keys before the next chunk comes; the number of
+// tiles changes nothing else. Without one (above), there are no such loops.
+// CHECK-LABEL: func @chunks
+// CHECK-DAG: %[[LONG:.*]] = arith.cmpi sgt, %[[N:.*]], %c192
+// CHECK-DAG: %[[SOME:.*]] = arith.minsi %{{.*}}, %c4 : index
+// CHECK: scf.for %{{.*}} = %c0 to %[[HEADS:.*]] step
+// CHECK: cpu.parallel
+// CHECK: cpu.parallel
+// CHECK:   %[[FIRST:.*]] = arith.muli %{{.*}}, %[[TILES:.*]] : index
+// CHECK:   %[[AFTER:.*]] = arith.addi %[[FIRST]], %[[TILES]]
+// CHECK:   %[[END:.*]] = arith.minsi %[[AFTER]], %{{.*}}
+// CHECK:   scf.for %{{.*}} = %[[FIRST]] to %[[END]] step %c1
+// CHECK:     attn.gather_rows
+// CHECK:     linalg.fill
+// CHECK:   scf.for %[[KEY:.*]] = %c0 to %[[KEYS:.*]] step %c128
+// CHECK:     %[[NEXT:.*]] = arith.addi %[[KEY]], %c128
+// CHECK:     arith.minsi %[[NEXT]], %[[KEYS]]
+// CHECK:     scf.for %{{.*}} = %[[FIRST]] to %[[END]] step %c1
+// CHECK:       attn.partial
+// CHECK:   scf.for %{{.*}} = %[[FIRST]] to %[[END]] step %c1
+// CHECK:     attn.finalize
+func.func @chunks(%q: memref<1x?x1x8xf32>, %k: memref<1x?x1x8xf32>, %o: memref<1x?x1x8xf32>) {
+  attn.attention ins(%q, %k, %k : memref<1x?x1x8xf32>, memref<1x?x1x8xf32>, memref<1x?x1x8xf32>)
+    outs(%o : memref<1x?x1x8xf32>)
+    {config = #attn.config<query_tile = 24, narrow_query_tile = 8, kv_tile = 64, vector = 8, unroll = 4, kv_split = 1024, kv_chunk = 128, chunk_tiles = 4>}
+  return
+}
+
+// -----
+
 // With a mask the tiles run in segments of one class: full ones without the
 // mask, partial ones with it.
 // CHECK-LABEL: func @masked

@@ -20,7 +20,7 @@
 // RUN: fovea-opt %s --fovea-to-bufferized=isa=avx512 --fovea-to-tiled=isa=avx512 --fovea-to-vector=isa=avx512 | FileCheck %s --check-prefix=NONE --implicit-check-not=amx.
 // NONE: func.func
 
-// BUFFERIZED: #attn.config<{{.*}}, matrix_rows = 32>
+// BUFFERIZED: #attn.config<{{.*}}, matrix_rows = 32,
 // TILED: attn.partial {{.*}} : memref<1x64x32x2xbf16
 // VECTOR: amx.tile_load {{.*}} {cpu.stream}
 // VECTOR: amx.tile_mulf

@@ -4,7 +4,7 @@
 
 // RUN: fovea-opt %s -attn-select-config | FileCheck %s
 // RUN: fovea-opt %s -attn-select-config="vector-bits=512 registers=32" | FileCheck %s --check-prefix=WIDE
-// RUN: fovea-opt %s -attn-select-config="vector-bits=512 registers=32 matrix-rows=32 explain" 2>&1 | FileCheck %s --check-prefix=MATRIX
+// RUN: fovea-opt %s -attn-select-config="vector-bits=512 registers=32 matrix-rows=32 cache-bytes=2097152 explain" 2>&1 | FileCheck %s --check-prefix=MATRIX
 // RUN: fovea-opt %s -attn-select-config=explain 2>&1 | FileCheck %s --check-prefix=REMARK
 
 // CHECK-LABEL: func @kept
@@ -19,9 +19,9 @@ func.func @kept(%q: memref<?x?x4x64xf32>, %k: memref<?x?x2x64xf32>, %o: memref<?
 }
 
 // CHECK-LABEL: func @f32
-// CHECK: config = #attn.config<query_tile = 24, narrow_query_tile = 8, kv_tile = 64, vector = 8, unroll = 4, kv_split = 1024>
+// CHECK: config = #attn.config<query_tile = 24, narrow_query_tile = 8, kv_tile = 64, vector = 8, unroll = 4, kv_split = 1024, kv_chunk = 512, chunk_tiles = 16>
 // WIDE-LABEL: func @f32
-// WIDE: config = #attn.config<query_tile = 48, narrow_query_tile = 8, kv_tile = 64, vector = 16, unroll = 8, kv_split = 1024>
+// WIDE: config = #attn.config<query_tile = 48, narrow_query_tile = 8, kv_tile = 64, vector = 16, unroll = 8, kv_split = 1024, kv_chunk = 512, chunk_tiles = 8>
 // MATRIX: remark: no matrix units: they multiply bf16, and f16 as sums of two
 // MATRIX: remark: matrix units: for more than 48 folded query rows
 // MATRIX-NOT: rounded
@@ -51,7 +51,7 @@ func.func @f32(%q: memref<?x?x4x64xf32>, %k: memref<?x?x2x64xf32>, %o: memref<?x
 // WIDE-LABEL: func @bf16
 // WIDE: vector = 16
 // MATRIX-LABEL: func @bf16
-// MATRIX: vector = 16, {{.*}} matrix_rows = 32>
+// MATRIX: vector = 16, {{.*}} matrix_rows = 32, kv_chunk = 4096, chunk_tiles = 32>
 func.func @bf16(%q: tensor<?x?x4x64xbf16>, %k: tensor<?x?x2x64xbf16>, %o: tensor<?x?x4x64xbf16>) -> tensor<?x?x4x64xbf16> {
   %r = attn.attention ins(%q, %k, %k : tensor<?x?x4x64xbf16>, tensor<?x?x2x64xbf16>, tensor<?x?x2x64xbf16>)
     outs(%o : tensor<?x?x4x64xbf16>) -> tensor<?x?x4x64xbf16>
@@ -69,8 +69,9 @@ func.func @f64(%q: memref<?x?x4x64xf64>, %k: memref<?x?x2x64xf64>, %o: memref<?x
 }
 
 // Wide heads take smaller KV tiles, so that K and V of a tile stay in the cache.
+// A chunk would serve one query tile: there are none.
 // CHECK-LABEL: func @wide_heads
-// CHECK: kv_tile = 16,
+// CHECK: kv_tile = 16, {{.*}}kv_split = 256>
 // WIDE-LABEL: func @wide_heads
 func.func @wide_heads(%q: memref<?x?x1x2048xf32>, %k: memref<?x?x1x2048xf32>, %o: memref<?x?x1x2048xf32>) {
   attn.attention ins(%q, %k, %k : memref<?x?x1x2048xf32>, memref<?x?x1x2048xf32>, memref<?x?x1x2048xf32>)

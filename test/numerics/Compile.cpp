@@ -69,10 +69,12 @@ compileKernel(ModuleOp module, Target target,
 }
 
 llvm::Expected<std::unique_ptr<LoadedKernel>>
-compileSpec(const KernelSpec &spec) {
+compileSpec(const KernelSpec &spec, std::optional<int64_t> cacheBytes) {
   OwningOpRef<ModuleOp> module =
       parseSourceString<ModuleOp>(spec.getText(), &getContext());
-  return compileKernel(*module, *lookupTarget("x86-64-v3"));
+  Target target = *lookupTarget("x86-64-v3");
+  target.cacheBytes = cacheBytes.value_or(target.cacheBytes);
+  return compileKernel(*module, target);
 }
 
 } // namespace fovea::numerics

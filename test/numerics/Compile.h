@@ -35,9 +35,11 @@ llvm::Expected<std::unique_ptr<LoadedKernel>>
 compileKernel(mlir::ModuleOp module, Target target,
               std::optional<Intrusion> intrusion = std::nullopt);
 
-/// The same of a spec, for every machine that the tests run on.
+/// The same of a spec, for every machine that the tests run on, with its cache
+/// or one of this size.
 llvm::Expected<std::unique_ptr<LoadedKernel>>
-compileSpec(const KernelSpec &spec);
+compileSpec(const KernelSpec &spec,
+            std::optional<int64_t> cacheBytes = std::nullopt);
 
 } // namespace fovea::numerics
 

@@ -54,6 +54,9 @@ const std::map<std::string, MutantSpec> &fovea::numerics::getMutantSuite() {
     turned.norm = true;
     turned.rope = Rope{"interleaved", 8, ""};
     add("terms", "f16", 2, 2, 24, 8, {"causal(bottom_right)"});
+    // Up to 4 tiles of queries visit chunks of 128 keys.
+    add("chunks", "f32", 2, 1, 8, 8, {"causal(bottom_right)"});
+    specs["chunks"].cacheBytes = 16 << 10;
     for (const char *name : {"matrix", "turned", "terms"})
       specs[name].isa = "amx";
     return specs;
@@ -178,6 +181,14 @@ static const Fault faults[] = {
      "scf.for(0, arith.select, arith.maxsi)", "add 1 -1"},
     {"many rows: the last key that is attended is lost", "causal", Tiled, "",
      "arith.minsi(arith.muli(_, 64), arith.index_cast)", "add 1 -1"},
+    {"chunks: the last key of a chunk is lost", "chunks", Tiled, "",
+     "arith.minsi(!arith.addi(_, 128), _)", "add 1 -1"},
+    {"chunks: the second chunk begins one KV tile late", "chunks", Tiled, "",
+     "scf.for(0, _, 128)", "set 2 192"},
+    {"chunks: one state for all tiles", "chunks", Tiled, "",
+     "arith.addi(arith.muli(_, arith.select), arith.subi)", "keep 0"},
+    {"chunks: the last tile of an item is lost", "chunks", Tiled, "",
+     "arith.minsi(arith.addi(_, arith.select), arith.divui)", "add 0 -1"},
     {"groups: results of a group side by side", "causal", Tiled, "",
      "attn.scatter_rows[group = 2]", "attr group=1 : i64", 0},
     {"groups: sinks of the first group for all", "heads", Tiled, "",

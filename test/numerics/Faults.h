@@ -10,11 +10,15 @@
 #include "test/numerics/KernelSpec.h"
 #include "test/numerics/Mutation.h"
 
+#include <optional>
+
 namespace fovea::numerics {
 
 struct MutantSpec {
   KernelSpec spec;
   const char *isa = "x86-64-v3";
+  /// The second-level cache, if not that of the ISA.
+  std::optional<int64_t> cacheBytes = std::nullopt;
 };
 
 const std::map<std::string, MutantSpec> &getMutantSuite();

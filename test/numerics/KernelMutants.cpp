@@ -82,7 +82,8 @@ void runInChild(int out, const MutantSpec &mutant, const Fault *fault,
   int rounds = fault ? mostRounds : controlRounds;
   Random random(seed);
   CallRunner runner(mutant.spec, random);
-  const Target &target = *lookupTarget(mutant.isa);
+  Target target = *lookupTarget(mutant.isa);
+  target.cacheBytes = mutant.cacheBytes.value_or(target.cacheBytes);
   if (!runner.getModule())
     return say("the spec does not parse");
   std::optional<Intrusion> intrusion;

@@ -57,7 +57,10 @@ void DrawnCase::TestBody() {
   std::string isa = forMatrixUnits || spec.dtype == "bf16" ? "amx" : "avx512";
   if (!forMatrixUnits && index / 4 % 2 == 0)
     isa = "x86-64-v3";
-  const Target &target = *lookupTarget(isa);
+  Target target = *lookupTarget(isa);
+  // Where a few tiles of queries visit chunks of a few KV tiles.
+  if (index % 2 == 1)
+    target.cacheBytes = 64 << 10;
   auto start = std::chrono::steady_clock::now();
   auto kernel = compileKernel(runner.getModule(), target);
   ASSERT_TRUE(bool(kernel)) << llvm::toString(kernel.takeError()) << "\n"
@@ -100,17 +103,20 @@ TEST(Workspace, HoldsTilesAndPackedKeysOnly) {
     for (int64_t m = 1024; m <= 65536; m *= 2)
       for (int64_t b : {1, 16})
         EXPECT_EQ(size(b, m, n, 2), size(1, 1024, n, 2));
-    // K and V of one kv head for each worker, in f32, beside what N = 0 takes.
+    // K and V of one kv head for each worker, in f32, beside the tiles.
     for (int64_t workers : {1, 2})
-      EXPECT_EQ(size(1, 1024, n, workers) - size(1, 1024, 0, workers),
+      EXPECT_EQ(size(1, 1024, 2 * n, workers) - size(1, 1024, n, workers),
                 workers * n * (64 + 32) * 4);
     // Decode: a state of 8 rows for each part of 1024 keys, the queries of the
     // heads that an item walks, and nothing packed.
     EXPECT_LE(size(1, 1, n, 2) - size(1, 1, 0, 2),
               n / 1024 * 2 * (8 * 32 + 2 * 64) * 4 + 2 * 2 * 8 * 64 * 4);
   }
-  // Tiles alone: less than the second-level cache for each worker.
+  // Tiles alone: less than the second-level cache for each worker, also with
+  // those that visit chunks of the keys together.
   EXPECT_LE(size(1, 1024, 0, 1), 128 << 10);
+  EXPECT_LE(size(1, 1024, 1024, 1) - 1024 * (64 + 32) * 4,
+            (128 << 10) + (512 << 10) / 8 * 3);
   EXPECT_EQ(size(1, 1024, int64_t(1) << 60, 2), -1);
 }
 

@@ -67,6 +67,7 @@ ContextPtr makeEager(int64_t threads) {
 struct Shape {
   const char *name;
   int64_t batches, queries, keys;
+  std::optional<int64_t> cacheBytes = std::nullopt;
 };
 
 class Threads : public ::testing::TestWithParam<Shape> {};
@@ -80,10 +81,10 @@ TEST_P(Threads, ChangeNoBit) {
   spec.valueWidth = 12;
   spec.mask.text = "causal(bottom_right)";
   spec.lse = true;
-  auto kernel = compileSpec(spec);
+  const Shape &shape = GetParam();
+  auto kernel = compileSpec(spec, shape.cacheBytes);
   ASSERT_TRUE(bool(kernel)) << llvm::toString(kernel.takeError());
 
-  const Shape &shape = GetParam();
   std::mt19937_64 random(5);
   std::vector<std::unique_ptr<Tensor>> tensors;
   std::vector<const DLTensor *> pointers;
@@ -125,10 +126,12 @@ TEST_P(Threads, ChangeNoBit) {
   EXPECT_GE(calls, repeats / 2);
 }
 
-// Parts of the keys that are merged; tiles of queries, in rounds of kv heads.
-INSTANTIATE_TEST_SUITE_P(Shapes, Threads,
-                         ::testing::Values(Shape{"decode", 3, 1, 2100},
-                                           Shape{"prefill", 3, 70, 90}),
-                         [](const auto &info) { return info.param.name; });
+// Parts of the keys that are merged; tiles of queries, in rounds of kv heads;
+// as many tiles for a chunk of 128 keys as there is work for the threads.
+INSTANTIATE_TEST_SUITE_P(
+    Shapes, Threads,
+    ::testing::Values(Shape{"decode", 3, 1, 2100}, Shape{"prefill", 3, 70, 90},
+                      Shape{"chunks", 1, 140, 300, 32 << 10}),
+    [](const auto &info) { return info.param.name; });
 
 } // namespace

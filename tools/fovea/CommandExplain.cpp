@@ -119,10 +119,7 @@ private:
     mlir::OwningOpRef<mlir::ModuleOp> copy = compilation.source().clone();
     DiagnosticCollector collector(copy->getContext());
     mlir::PassManager manager(copy->getContext());
-    SelectConfigOptions options;
-    options.vectorBits = target.vectorBits;
-    options.registers = target.registers;
-    options.matrixRows = target.matrixRows;
+    SelectConfigOptions options = getConfigOptions(target);
     options.explain = true;
     manager.addNestedPass<mlir::func::FuncOp>(createSelectConfig(options));
     if (mlir::failed(manager.run(*copy))) {
@@ -138,6 +135,11 @@ private:
                         "key) by {2} keys\n",
                         config.getQueryTile(), work.op.getGroupSize(),
                         config.getKvTile());
+    if (config.getKvChunk() != 0)
+      os << llvm::formatv(
+          "  with more than {0} keys, up to {1} tiles visit {2} "
+          "keys in turn while a cache holds them\n",
+          config.getLongKeys(), config.getChunkTiles(), config.getKvChunk());
     return true;
   }
 

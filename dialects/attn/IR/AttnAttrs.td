@@ -88,13 +88,22 @@ def Attn_ConfigAttr : AttrDef<Attn_Dialect, "Config"> {
       key length alone, so that neither batch nor threads change bits (rule D1)
     - `matrix_rows`: folded query rows of a tile for matrix units, 0 for none; such
       tiles serve whatever has more rows than a full tile
+    - `kv_chunk`: keys whose packed K and V stay in the second-level cache while
+      `chunk_tiles` query tiles visit them one after the other; 0 if each tile
+      visits all keys at once
   }];
   let parameters = (ins
     "int64_t":$query_tile, "int64_t":$narrow_query_tile, "int64_t":$kv_tile,
     "int64_t":$vector, "int64_t":$unroll, "int64_t":$kv_split,
-    DefaultValuedParameter<"int64_t", "0">:$matrix_rows);
+    DefaultValuedParameter<"int64_t", "0">:$matrix_rows,
+    DefaultValuedParameter<"int64_t", "0">:$kv_chunk,
+    DefaultValuedParameter<"int64_t", "1">:$chunk_tiles);
   let assemblyFormat = "`<` struct(params) `>`";
   let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    /// Keys beyond which K and V do not stay in the second-level cache.
+    int64_t getLongKeys() const { return getKvChunk() * 3 / 2; }
+  }];
 }
 
 #endif

@@ -88,7 +88,8 @@ LogicalResult RopeScalingAttr::verify(
 LogicalResult ConfigAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                  int64_t queryTile, int64_t narrowQueryTile,
                                  int64_t kvTile, int64_t vector, int64_t unroll,
-                                 int64_t kvSplit, int64_t matrixRows) {
+                                 int64_t kvSplit, int64_t matrixRows,
+                                 int64_t kvChunk, int64_t chunkTiles) {
   // Tiles become straight-line vector code, so their sizes bound its size.
   auto inRange = [](int64_t value, int64_t most) {
     return value >= 1 && value <= most;
@@ -108,5 +109,9 @@ LogicalResult ConfigAttr::verify(function_ref<InFlightDiagnostic()> emitError,
   if (matrixRows != 0 && (!inRange(matrixRows, 256) || matrixRows % vector))
     return emitError()
            << "matrix_rows must be 0 or a multiple of vector, at most 256";
+  if (kvChunk < 0 || kvChunk % kvTile != 0)
+    return emitError() << "kv_chunk must be 0 or a multiple of kv_tile";
+  if (!inRange(chunkTiles, 256))
+    return emitError() << "chunk_tiles must be in [1, 256]";
   return success();
 }

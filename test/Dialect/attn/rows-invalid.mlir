@@ -243,6 +243,16 @@ module attributes {a = #attn.config<query_tile = 64, narrow_query_tile = 16, kv_
 
 // -----
 
+// expected-error@+1 {{kv_chunk must be 0 or a multiple of kv_tile}}
+module attributes {a = #attn.config<query_tile = 64, narrow_query_tile = 16, kv_tile = 128, vector = 16, unroll = 8, kv_split = 1024, kv_chunk = 192>} {}
+
+// -----
+
+// expected-error@+1 {{chunk_tiles must be in [1, 256]}}
+module attributes {a = #attn.config<query_tile = 64, narrow_query_tile = 16, kv_tile = 128, vector = 16, unroll = 8, kv_split = 1024, kv_chunk = 128, chunk_tiles = 0>} {}
+
+// -----
+
 // The weight of a norm.
 func.func @f(%x: memref<2x4x8x16xf32>, %y: memref<2x4x8x16xf32>, %w: memref<8xf32>) {
   // expected-error@+1 {{weight must be one vector of the input's last dimension}}
