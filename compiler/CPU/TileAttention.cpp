@@ -265,9 +265,11 @@ AttentionTiler::Tile AttentionTiler::makeTile(int64_t size, Layout layout) {
   Value perWorker =
       ix.div(ix.mul(headCount, parts), ix.mul(workers, ix.cst(2)));
   Value most = ix.cst(maskDependsOnHead() ? 1 : kvHeads);
+  bool takesManyRows =
+      layout == (config.getMatrixRows() ? Layout::Matrix : Layout::Lanes);
   tile.itemTiles =
       ix.select(tile.taken, ix.max(ix.cst(1), ix.min(perWorker, most)),
-                layout == Layout::Rows ? ix.cst(1) : tilesOfChunk(size));
+                takesManyRows ? tilesOfChunk(size) : ix.cst(1));
   tile.positions = scratch({size}, rewriter.getI64Type());
   tile.out = scratch({size, valueWidth}, compute);
   tile.lse = op.hasLse() ? scratch({size}, compute) : Value();
