@@ -759,7 +759,9 @@ void AttentionTiler::emitManyRows(OpBuilder &b, const Tile &buffers,
       ix.div(ix.cst(cachedBytes / tileBytes), ix.max(keyTiles, ix.cst(1)));
   Value roundHeads = ix.min(heads, ix.max(workers, cached));
   Value tiles = ix.ceilDiv(rows, buffers.size);
-  PackedKeys packed = allocatePacked(roundHeads, keyTiles, buffers.layout);
+  // Even of no keys, if that is known now, views are taken: inside something.
+  PackedKeys packed =
+      allocatePacked(roundHeads, ix.max(keyTiles, ix.cst(1)), buffers.layout);
   Value itemTiles = buffers.itemTiles,
         items = ix.div(ix.add(tiles, ix.sub(itemTiles, ix.cst(1))), itemTiles);
   auto ofItem = [&](ArrayRef<int64_t> shape) {

@@ -100,6 +100,18 @@ func.func @chunks(%q: memref<1x?x1x8xf32>, %k: memref<1x?x1x8xf32>, %o: memref<1
 
 // -----
 
+// No keys, known at compile time: what is packed has room for a tile.
+// CHECK-LABEL: func @no_keys
+// CHECK: memref.alloc(%{{.*}}) {{.*}}: memref<?x64x8xf32>
+func.func @no_keys(%q: memref<1x?x1x8xf32>, %k: memref<1x0x1x8xf32>, %o: memref<1x?x1x8xf32>) {
+  attn.attention ins(%q, %k, %k : memref<1x?x1x8xf32>, memref<1x0x1x8xf32>, memref<1x0x1x8xf32>)
+    outs(%o : memref<1x?x1x8xf32>)
+    {config = #attn.config<query_tile = 24, narrow_query_tile = 8, kv_tile = 64, vector = 8, unroll = 4, kv_split = 1024>}
+  return
+}
+
+// -----
+
 // With a mask the tiles run in segments of one class: full ones without the
 // mask, partial ones with it.
 // CHECK-LABEL: func @masked
