@@ -19,6 +19,8 @@
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
+#include <limits>
+
 using namespace mlir;
 using namespace fovea::attn;
 using namespace fovea::cpu;
@@ -106,18 +108,28 @@ static void emitZero(ImplicitLocOpBuilder &b, Value tile, Value row,
 static void emitTerms(ImplicitLocOpBuilder &b, SplitOp op, Value rest,
                       Value terms, Value row, Value offset) {
   FloatBuilder math(b, b.getLoc(), rest.getType());
-  if (op.getLimit()) {
-    // NaN is neither less nor greater.
-    Value limit = math.constant(op.getLimit()->convertToDouble());
-    Value least = math.neg(limit);
-    rest = math.select(math.less(limit, rest), limit, rest);
-    rest = math.select(math.less(rest, least), least, rest);
-  }
   auto narrow = cast<FloatType>(memrefOf(terms).getElementType());
   auto wide = cast<FloatType>(getElementTypeOrSelf(rest.getType()));
+  if (op.getInfinity())
+    for (double sign : {1.0, -1.0}) {
+      Value infinity =
+          math.constant(sign * std::numeric_limits<double>::infinity());
+      Value number = math.constant(sign * op.getInfinity()->convertToDouble());
+      rest = math.select(math.equal(rest, infinity), number, rest);
+    }
+  // What rounding would make infinite begins with the largest number.
+  Value largest = math.constant(
+      APFloat::getLargest(narrow.getFloatSemantics()).convertToDouble());
+  Value least = math.neg(largest);
+  Value first = math.select(math.less(largest, rest), largest, rest);
+  first = math.select(math.less(first, least), least, first);
+  if (!op.getInfinity())
+    first = math.select(math.equal(math.sub(rest, rest), math.constant(0.0)),
+                        first, rest);
   int64_t count = memrefOf(terms).getDimSize(1);
   for (int64_t term = 0; term < count; ++term) {
-    Value rounded = convertFloat(b, b.getLoc(), rest, narrow);
+    Value rounded =
+        convertFloat(b, b.getLoc(), term == 0 ? first : rest, narrow);
     storeConverted(b, b.getLoc(), rounded, terms,
                    {row, createIndex(b, term), offset});
     if (term + 1 == count)

@@ -132,10 +132,10 @@ enum class Layout { Rows, Lanes, Matrix };
 /// row of 32 elements of K.
 constexpr int64_t matrixDepth = 32;
 
-/// What counts for an infinite element of q or k where elements are sums of
-/// terms: the other terms are 0, and must not meet an infinity. Products of all
-/// numbers of f16 with it are finite.
-constexpr double largestInTerms = 0x1p100;
+/// What an infinite element of q or k counts as where elements are sums of
+/// terms: terms of 0 must not meet an infinity. Its products with all numbers
+/// of f16 are finite.
+constexpr double infinityInTerms = 0x1p100;
 
 /// The tiling of one attention.
 class AttentionTiler {
@@ -214,7 +214,7 @@ private:
     return terms > 1 || source.hasChain();
   }
   void splitRows(OpBuilder &b, Value rows, Value wide,
-                 std::optional<double> limit,
+                 std::optional<double> infinity,
                  llvm::function_ref<void(Value tile, Value staged)> emitTile);
   SmallVector<int64_t> stateShape(const Tile &tile);
   AffineMapAttr stateLayout(const Tile &tile);
@@ -390,7 +390,7 @@ void AttentionTiler::emitQuery(OpBuilder &b, const Tile &tile,
     break;
   case Layout::Matrix:
     splitRows(b, firstColumns(b, tile.gathered, width), tile.staged,
-              largestInTerms, emitTile);
+              infinityInTerms, emitTile);
     zeroBehind(b, tile.gathered, 2, width);
     for (int64_t term = 0; term < terms; ++term) {
       Value pairs = memref::ExpandShapeOp::create(
@@ -429,7 +429,7 @@ MaskBox AttentionTiler::maskBoxOf(OpBuilder &b, const Place &place,
 /// Rows of a tile, in terms [R][T][width]. One term is what `emitTile` writes;
 /// more are made of `wide`.
 void AttentionTiler::splitRows(
-    OpBuilder &b, Value rows, Value wide, std::optional<double> limit,
+    OpBuilder &b, Value rows, Value wide, std::optional<double> infinity,
     llvm::function_ref<void(Value tile, Value staged)> emitTile) {
   if (terms == 1) {
     emitTile(termOf(b, rows, 1, 0), wide);
@@ -437,7 +437,7 @@ void AttentionTiler::splitRows(
   }
   emitTile(wide, Value());
   cpu::SplitOp::create(b, loc, wide, rows,
-                       limit ? b.getF64FloatAttr(*limit) : FloatAttr());
+                       infinity ? b.getF64FloatAttr(*infinity) : FloatAttr());
 }
 
 /// Visits the KV tiles of [firstKey, endKey) that the mask does not empty, in
@@ -722,7 +722,7 @@ void AttentionTiler::emitPack(OpBuilder &b, const PackedKeys &packed,
     return;
   }
   splitRows(b, firstColumns(b, keyRows, width), ownTile(packed.wideKey),
-            largestInTerms, [&](Value tile, Value staged) {
+            infinityInTerms, [&](Value tile, Value staged) {
               gather(key, maps[1], tile, staged);
             });
   zeroBehind(b, keyRows, 2, width);

@@ -74,11 +74,22 @@ func.func @tensor(%source: tensor<2x3x6x8xf32>, %i: index, %tile: tensor<16x8xf3
 // -----
 
 // Terms of a float, each rounded from what those before it leave; of what is not
-// finite nothing is left. Eight lanes, then the rest of a row.
+// finite nothing is left. Numbers beyond the largest term begin with it. Eight
+// lanes, then the rest of a row.
 // CHECK-LABEL: func @split
-// CHECK: %[[ZERO:.*]] = arith.constant dense<0.000000e+00> : vector<8xf32>
+// CHECK-DAG: %[[LARGEST:.*]] = arith.constant dense<3.38953139E+38> : vector<8xf32>
+// CHECK-DAG: %[[LEAST:.*]] = arith.constant dense<-3.38953139E+38> : vector<8xf32>
+// CHECK-DAG: %[[ZERO:.*]] = arith.constant dense<0.000000e+00> : vector<8xf32>
 // CHECK: scf.for %[[ROW:.*]] = %c0 to %c3
 // CHECK:   %[[X:.*]] = vector.load %arg0[%[[ROW]], %c0] : memref<3x12xf32>, vector<8xf32>
+// CHECK:   %[[IS:.*]] = arith.cmpf olt, %[[LARGEST]], %[[X]]
+// CHECK:   %[[NEAR:.*]] = arith.select %[[IS]], %[[LARGEST]], %[[X]]
+// CHECK:   %[[IS:.*]] = arith.cmpf olt, %[[NEAR]], %[[LEAST]]
+// CHECK:   %[[NEAR_BOTH:.*]] = arith.select %[[IS]], %[[LEAST]], %[[NEAR]]
+// CHECK:   %[[NONE:.*]] = arith.subf %[[X]], %[[X]]
+// CHECK:   %[[IS:.*]] = arith.cmpf oeq, %[[NONE]], %[[ZERO]]
+// CHECK:   %[[KEPT:.*]] = arith.select %[[IS]], %[[NEAR_BOTH]], %[[X]]
+// CHECK:   arith.bitcast %[[KEPT]]
 // CHECK:   vector.store %[[FIRST:.*]], %arg1[%[[ROW]], %c0, %c0] : memref<3x2x12xbf16>, vector<8xbf16>
 // CHECK:   %[[WIDE:.*]] = arith.extf %[[FIRST]] : vector<8xbf16> to vector<8xf32>
 // CHECK:   %[[REST:.*]] = arith.subf %[[X]], %[[WIDE]]
@@ -87,15 +98,16 @@ func.func @tensor(%source: tensor<2x3x6x8xf32>, %i: index, %tile: tensor<16x8xf3
 // CHECK:   vector.store %{{.*}}, %arg1[%[[ROW]], %c1, %c0]
 // CHECK-NOT: arith.subf
 // CHECK:   vector.load %arg0[%[[ROW]], %c8] : memref<3x12xf32>, vector<4xf32>
-// With a limit, what is beyond it on either side is it.
+// Infinities count as what is said of them, and none is kept.
 // CHECK: scf.for
-// CHECK:   arith.cmpf olt
-// CHECK:   arith.select
-// CHECK:   arith.cmpf olt
-// CHECK:   arith.select
+// CHECK:   %[[IS:.*]] = arith.cmpf oeq, %[[X:.*]], %cst
+// CHECK:   %[[Y:.*]] = arith.select %[[IS]], %{{.*}}, %[[X]]
+// CHECK:   %[[IS:.*]] = arith.cmpf oeq, %[[Y]], %cst
+// CHECK:   arith.select %[[IS]], %{{.*}}, %[[Y]]
+// CHECK-NOT: arith.subf
 // CHECK:   vector.store {{.*}} : memref<3x1x4xbf16>
 func.func @split(%x: memref<3x12xf32>, %y: memref<3x2x12xbf16>, %small: memref<3x4xf32>, %one: memref<3x1x4xbf16>) {
   cpu.split %x into %y : memref<3x12xf32> into memref<3x2x12xbf16>
-  cpu.split %small into %one {limit = 1.0 : f64} : memref<3x4xf32> into memref<3x1x4xbf16>
+  cpu.split %small into %one {infinity = 1.0 : f64} : memref<3x4xf32> into memref<3x1x4xbf16>
   return
 }

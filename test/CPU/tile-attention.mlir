@@ -291,14 +291,14 @@ func.func @matrix_of_turned(%q: memref<?x?x4x40xbf16>, %k: memref<?x?x2x40xbf16>
 
 // -----
 
-// f16 is two terms: rows in f32, which norms and RoPE turn, are split. The limit
+// f16 is two terms: rows in f32, which norms and RoPE turn, are split. A number
 // stands for infinities of q and k; those of v are looked for.
 // CHECK-LABEL: func @matrix_of_terms
 // CHECK: memref.alloc({{.*}} : memref<?x?x2x64xbf16>
 // CHECK: memref.alloc({{.*}} : memref<?x?x2x32x64xbf16>
 // CHECK: cpu.parallel
 // CHECK:   attn.gather_rows %arg1 {{.*}} outs(%[[KEYS:.*]] : memref<64x40xf32
-// CHECK:   cpu.split %[[KEYS]] into %{{.*}} {limit = 1.267{{.*}}E+30 : f64} : memref<64x40xf32, {{.*}} into memref<64x2x40xbf16, strided<[128, 64, 1]
+// CHECK:   cpu.split %[[KEYS]] into %{{.*}} {infinity = 1.267{{.*}}E+30 : f64} : memref<64x40xf32, {{.*}} into memref<64x2x40xbf16, strided<[128, 64, 1]
 // CHECK:   linalg.fill {{.*}} memref<64x2x24xbf16, strided<[128, 64, 1]
 // CHECK:   attn.gather_rows %arg2 {{.*}} outs(%[[VALUES:.*]] : memref<64x20xf32
 // CHECK:   cpu.split %[[VALUES]] into %{{[a-z0-9_]*}} : memref<64x20xf32, {{.*}} into memref<64x2x20xbf16
@@ -307,7 +307,7 @@ func.func @matrix_of_turned(%q: memref<?x?x4x40xbf16>, %k: memref<?x?x2x40xbf16>
 // CHECK: cpu.parallel
 // CHECK:   attn.gather_rows %arg0 {{.*}} outs(%[[QUERIES:.*]] : memref<32x40xf32
 // CHECK:   attn.rope ins(%[[QUERIES]] : {{.*}}) positions({{.*}}) outs(%[[QUERIES]] :
-// CHECK:   cpu.split %[[QUERIES]] into %{{.*}} {limit = 1.267{{.*}}E+30 : f64} : memref<32x40xf32, {{.*}} into memref<32x2x40xbf16
+// CHECK:   cpu.split %[[QUERIES]] into %{{.*}} {infinity = 1.267{{.*}}E+30 : f64} : memref<32x40xf32, {{.*}} into memref<32x2x40xbf16
 // CHECK-COUNT-2: linalg.transpose {{.*}} memref<32x32x2xbf16
 // CHECK:   attn.partial {{.*}} : memref<2x32x32x2xbf16, {{.*}}memref<?x2x40xbf16, strided<[128, 64, 1]{{.*}}memref<?x2x32x64xbf16
 func.func @matrix_of_terms(%q: memref<?x?x4x40xf16>, %k: memref<?x?x2x40xf16>, %v: memref<?x?x2x20xf16>, %o: memref<?x?x4x20xf16>, %b: index, %m: index) {

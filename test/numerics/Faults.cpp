@@ -310,7 +310,7 @@ static const Fault faults[] = {
     {"matrix: an infinite key has NaN beside it", "terms", Vector, "split",
      "arith.select(arith.cmpf[oeq], _, 0)", "keep 1"},
     {"matrix: infinite keys meet zeros", "terms", Tiled, "",
-     "cpu.split[64x24xf32]", "attr limit="},
+     "cpu.split[64x24xf32]", "attr infinity="},
 
     // Merging and finishing.
     {"merge: the first part keeps its scale", "causal", Vector, "merge",

@@ -96,20 +96,21 @@ def Cpu_SplitOp : Cpu_Op<"split"> {
   let summary = "floats as sums of shorter floats";
   let description = [{
     dest[r, t, d] for t = 0, 1, ... is source[r, d] less the terms before it,
-    rounded to dest's type: the sum of the terms is the source but for the rounding
-    of the last. The first term of an infinity is it, or of anything beyond `limit`
-    in magnitude the limit; of a NaN it is a NaN. Their other terms are 0. Products
-    of limits and of what else the operands hold do not meet 0 * infinity.
+    rounded to dest's type, but a number never to an infinity: the sum of the terms
+    is the source but for the rounding of the last. The first term of an infinity
+    or a NaN is it, and the others are 0. With `infinity`, an infinite element
+    counts as that number with its sign, so that its terms, multiplied by others,
+    do not meet as 0 * infinity.
 
     ```mlir
-    cpu.split %tile into %terms {limit = 1.0e30 : f64}
+    cpu.split %tile into %terms {infinity = 1.0e30 : f64}
       : memref<64x128xf32> into memref<64x2x128xbf16>
     ```
   }];
   let arguments = (ins
     Arg<MemRefRankOf<[F32], [2]>, "", [MemRead]>:$source,
     Arg<MemRefRankOf<[BF16], [3]>, "", [MemWrite]>:$dest,
-    OptionalAttr<F64Attr>:$limit);
+    OptionalAttr<F64Attr>:$infinity);
   let assemblyFormat = [{
     $source `into` $dest attr-dict `:` type($source) `into` type($dest)
   }];

@@ -52,9 +52,9 @@ func.func @interleave(%x: memref<f32>, %y: f32) {
 
 // CHECK-LABEL: func @split
 // CHECK-NEXT: cpu.split %arg0 into %arg1 : memref<4x8xf32> into memref<4x2x8xbf16>
-// CHECK-NEXT: cpu.split %arg0 into %arg1 {limit = 1.000000e+00 : f64} : memref<4x8xf32> into memref<4x2x8xbf16>
+// CHECK-NEXT: cpu.split %arg0 into %arg1 {infinity = 1.000000e+00 : f64} : memref<4x8xf32> into memref<4x2x8xbf16>
 func.func @split(%rows: memref<4x8xf32>, %terms: memref<4x2x8xbf16>) {
   cpu.split %rows into %terms : memref<4x8xf32> into memref<4x2x8xbf16>
-  cpu.split %rows into %terms {limit = 1.0 : f64} : memref<4x8xf32> into memref<4x2x8xbf16>
+  cpu.split %rows into %terms {infinity = 1.0 : f64} : memref<4x8xf32> into memref<4x2x8xbf16>
   return
 }

@@ -9,6 +9,7 @@
 #include "compiler/CPU/CodeGen.h"
 #include "compiler/CPU/Passes.h"
 #include "dialects/attn/IR/AttnOps.h"
+#include "dialects/cpu/IR/CpuOps.h"
 
 #include "mlir/InitAllDialects.h"
 #include "mlir/InitAllExtensions.h"
@@ -42,7 +43,7 @@ Jit::Jit(StringRef source, StringRef cpu, int64_t vectorBits) {
   registerAllDialects(registry);
   registerAllExtensions(registry);
   registerAllToLLVMIRTranslations(registry);
-  registry.insert<attn::AttnDialect>();
+  registry.insert<attn::AttnDialect, cpu::CpuDialect>();
   MLIRContext context(registry, MLIRContext::Threading::DISABLED);
   OwningOpRef<ModuleOp> module = parseSourceString<ModuleOp>(source, &context);
   require(bool(module), "the source does not parse");

@@ -2,10 +2,10 @@
 // Exceptions. See LICENSE for license information. SPDX-License-Identifier:
 // Apache-2.0 WITH LLVM-exception
 
-// attn.gather_rows, scatter_rows, append, rms_norm and transposes of tiles as
-// the CPU passes lower them, run on this machine and compared with plain loops:
-// every pair of types that occurs, odd widths, all kinds of strides, folded
-// rows.
+// attn.gather_rows, scatter_rows, append, rms_norm, cpu.split and transposes of
+// tiles as the CPU passes lower them, run on this machine and compared with
+// plain loops: every pair of types that occurs, odd widths, all kinds of
+// strides, folded rows.
 
 #include "test/unit/CPU/Strided.h"
 
@@ -166,6 +166,65 @@ TEST(Rows, ScatterWithoutWidth) {
       expectSame(w[index], written ? double(t[{l}]) : -1.0, "lse");
     });
     w.expectCanaries();
+  }
+}
+
+//===----------------------------------------------------------------------===//
+// Sums of terms
+//===----------------------------------------------------------------------===//
+
+/// Three terms hold every number whose last bit is a normal number.
+TEST(Split, ThreeTermsHoldAFloat) {
+  constexpr int64_t rows = 300, width = 21, terms = 3;
+  auto function = [](const std::string &name, const std::string &attributes) {
+    return "func.func @" + name +
+           "(%x: memref<300x21xf32>, %y: memref<300x3x21xbf16>) attributes "
+           "{llvm.emit_c_interface} {\ncpu.split %x into %y" +
+           attributes +
+           " : memref<300x21xf32> into memref<300x3x21xbf16>\nreturn }\n";
+  };
+  Jit jit(function("split", "") + function("limited", " {infinity = 3.0}"));
+  expectNoLibraryCalls(jit);
+  constexpr float infinity = std::numeric_limits<float>::infinity();
+  const float special[] = {
+      0.0F,        -0.0F,          1.0F,      -0x1.fffffep127F, 0x1.fffffep127F,
+      0x1.ffp127F, -0x1.fefffep5F, 0x1.ffp5F, 0x1.000002p-100F, infinity,
+      -infinity,   std::nanf("")};
+  std::mt19937 random(7);
+  Strided<float, 2> x({rows, width}, {width, 1});
+  Strided<BFloat, 3> y({rows, terms, width}, {terms * width, width, 1});
+  size_t next = 0;
+  x.fill([&]() -> double {
+    if (next < std::size(special))
+      return special[next++];
+    // Any sign and bits, and an exponent that leaves the last bit normal.
+    uint32_t bits = random();
+    uint32_t exponent = 24 + bits % (255 - 24);
+    return std::bit_cast<float>((bits & 0x807fffff) | exponent << 23);
+  });
+  for (double limit : {double(infinity), 3.0}) {
+    // The functions' types have no offset.
+    MemRef<float, 2> from = *&x;
+    MemRef<BFloat, 3> to = *&y;
+    from.aligned += from.offset;
+    to.aligned += to.offset;
+    jit.call(std::isinf(limit) ? "split" : "limited", &from, &to);
+    x.forEach([&](auto at) {
+      double value = x[at], sum = 0, before = 0;
+      if (std::isinf(value))
+        value = std::copysign(limit, value);
+      for (int64_t term = 0; term < terms; ++term) {
+        double got = y[{at[0], term, at[1]}];
+        // Each is at most half a unit of what comes before it, or a whole one
+        // where that is the largest there is.
+        if (term > 0 && std::isfinite(value))
+          EXPECT_LE(std::abs(got), std::abs(before) * 0x1p-7) << value;
+        sum += got;
+        before = got;
+      }
+      expectSame(sum, value, "the sum of the terms");
+    });
+    y.expectCanaries();
   }
 }
 
