@@ -44,7 +44,7 @@ func.func @f(%q: memref<16x8xf32>, %k: memref<32x8xf32>, %v: memref<32x5xf32>, %
 
 // Maps permute.
 func.func @f(%q: memref<16x8xf32>, %k: memref<32x8xf32>, %v: memref<32x5xf32>, %acc: memref<16x5xf32>, %max: memref<16xf32>, %sum: memref<16xf32>, %c: index) {
-  // expected-error@+1 {{indexing map of k must be a permutation of its two dimensions of (m, n, d, e), each whole or split by floordiv and mod}}
+  // expected-error@+1 {{indexing map of k must be a permutation of its two dimensions of (m, n, d, e), each whole or split by floordiv and mod, and 0 for terms of q, k or v}}
   attn.partial ins(%q, %k, %v : memref<16x8xf32>, memref<32x8xf32>, memref<32x5xf32>)
       at(%c, %c, %c, %c) extents(%c, %c, %c)
       outs(%acc, %max, %sum : memref<16x5xf32>, memref<16xf32>, memref<16xf32>)
