@@ -10,9 +10,13 @@
 // reads. It must not be asked about operands other than bf16.
 //
 // Terms. An element is the sum of T terms of bf16, each what those before it
-// leave, 2^-8 of them at most. Products of two sums are made of the tile
-// products of terms l and r with l + r < T; the others are as small as what the
-// terms leave out. Weights are split into terms as they are packed.
+// leave, 2^-8 of them at most: bf16 itself, f16 in two terms, f32 in three.
+// Products of two sums are made of the tile products of terms l and r with
+// l + r < T; the others are as small as what T terms leave out of a number.
+// Weights are split into terms as they are packed. Tile products of one term
+// are added to acc one by one; those of three, where each rounding of acc would
+// be as large as all that the terms leave out, make the product of a unit
+// first.
 //
 // The pipeline. Step s works on three units at once: the product of unit s - 2,
 // the softmax of unit s - 1 and the scores of unit s. They share no memory that
@@ -82,6 +86,7 @@ private:
   Value roundToTerm(Value x);
   void emitProduct(Form form, Value unit);
   void emitProductOfVectors(Value unit);
+  void emitAddition();
   Value emitIsFinite(Value unit);
   void emitRescale();
   void emitFinish();
@@ -126,10 +131,11 @@ private:
   /// What a score in the buffer is multiplied by.
   double factor;
   bool edited;
-  Value scores;     // [2][keys][rows]
-  Value weights;    // [2][terms][parts][keys / 2][lanes, 2], bf16
-  Value references; // [rows]
-  Value shrinks;    // [rows]: the factor of what was accumulated before
+  Value scores;      // [2][keys][rows]
+  Value weights;     // [2][terms][parts][keys / 2][lanes, 2], bf16
+  Value references;  // [rows]
+  Value shrinks;     // [rows]: the factor of what was accumulated before
+  Value unitProduct; // [columns][rows], if it is not made in acc
   /// Stores of finished result tiles, put off until their registers are needed.
   SmallVector<std::function<void()>, blockTiles * blockTiles> pending;
   VectorType pairsType;
@@ -165,6 +171,8 @@ void MatrixKernel::emit() {
       b.getI64IntegerAttr(64));
   references = allocateOnStack({lanes});
   shrinks = allocateOnStack({lanes});
+  if (terms > 2)
+    unitProduct = allocateOnStack({columns, lanes});
   for (int64_t part = 0; part < parts; ++part)
     store(load(get(op.getMax()), {}, part), references, {}, part);
   if (!op.getMask().empty() || !op.getScore().empty()) {
@@ -254,6 +262,8 @@ void MatrixKernel::emitStep(Value step, Value units, Value keys) {
     ifThen(hasSoftmax, [&] { emitSoftmax(Form::Loops, softmax); });
     ifThen(hasScores, [&] { emitScores(Form::Loops, step); });
   }
+  if (unitProduct)
+    ifThen(hasProduct, [&] { emitAddition(); });
   ifThen(hasSoftmax, [&] {
     Value shrunk;
     for (int64_t part = 0; part < parts; ++part) {
@@ -262,6 +272,19 @@ void MatrixKernel::emitStep(Value step, Value units, Value keys) {
     }
     ifThen(any(shrunk), [&] { emitRescale(); });
   });
+}
+
+/// acc += unitProduct
+void MatrixKernel::emitAddition() {
+  Value acc = get(op.getAcc());
+  loop(index(0), index(columns), 1, {},
+       [&](Value column, const Values &) -> Values {
+         for (int64_t part = 0; part < parts; ++part)
+           store(math.add(load(acc, {column}, part),
+                          load(unitProduct, {column}, part)),
+                 acc, {column}, part);
+         return {};
+       });
 }
 
 /// acc *= shrinks
@@ -479,11 +502,12 @@ void MatrixKernel::emitSoftmax(Form form, Value unit) {
   }
 
   Value exponent = math.constant(factor * log2E);
-  // Vector arithmetic is what limits a step: weights are as good as their
-  // rounding to bf16 asks, and LSE's bound takes.
+  // Vector arithmetic is what limits a step of one term: weights are as good as
+  // their rounding asks, and LSE's bound takes. Three terms hold all of f32.
   auto weightOf = [&](Value row, int64_t part) {
-    return math.exp2ByScaleRoughly(math.fma(load(scores, {buffer, row}, part),
-                                            exponent, subtrahends[part]));
+    Value x = math.fma(load(scores, {buffer, row}, part), exponent,
+                       subtrahends[part]);
+    return terms < 3 ? math.exp2ByScaleRoughly(x) : math.exp2ByScale(x);
   };
   // In groups: weights may all be equal, and a long chain would round each time
   // to the same side.
@@ -540,24 +564,26 @@ Value MatrixKernel::packPairs(Value even, Value odd) {
 }
 
 //===----------------------------------------------------------------------===//
-// Product: acc^T += V^T P^T
+// Product: acc^T += V^T P^T, or unitProduct^T = V^T P^T
 //===----------------------------------------------------------------------===//
 
 void MatrixKernel::emitProduct(Form form, Value unit) {
-  Value acc = get(op.getAcc()), value = get(op.getValue());
-  Value buffer = bufferOf(unit);
+  Value result = unitProduct ? unitProduct : get(op.getAcc());
+  Value value = get(op.getValue()), buffer = bufferOf(unit);
   repeat(form, columns, blockTiles * tileRows, {},
          [&](Value column, const Values &) -> Values {
            auto columnOf = [&](int64_t tile) {
              return add(column, index(tile * tileRows));
            };
-           auto accAt = [&](int64_t tile, int64_t part) -> Values {
+           auto resultAt = [&](int64_t tile, int64_t part) -> Values {
              return {columnOf(tile), index(part * tileRows)};
            };
            emitBlock(
                unitKeys / tileDepth,
-               [&](int64_t tile, int64_t part) {
-                 return loadTile(resultTile, acc, accAt(tile, part),
+               [&](int64_t tile, int64_t part) -> Value {
+                 if (unitProduct)
+                   return amx::TileZeroOp::create(b, loc, resultTile);
+                 return loadTile(resultTile, result, resultAt(tile, part),
                                  /*streams=*/true);
                },
                [&](int64_t tile, int64_t step, int64_t term) {
@@ -571,7 +597,7 @@ void MatrixKernel::emitProduct(Form form, Value unit) {
                                  {buffer, index(term), index(part),
                                   index(step * tileDepth / 2), index(0)});
                },
-               acc, accAt);
+               result, resultAt);
            if (form == Form::Loops)
              flushStores();
            return {};
@@ -611,16 +637,17 @@ Value MatrixKernel::emitIsFinite(Value unit) {
 
 /// The same product on vectors, in which a weight of zero reads nothing.
 void MatrixKernel::emitProductOfVectors(Value unit) {
-  Value acc = get(op.getAcc()), value = get(op.getValue());
-  Value buffer = bufferOf(unit);
+  Value result = unitProduct ? unitProduct : get(op.getAcc());
+  Value value = get(op.getValue()), buffer = bufferOf(unit);
   Value zero = math.constant(0.0);
   auto addKey = [&](Value sum, Value p, Value v) -> Value {
     Value read = math.select(math.equal(p, zero), zero, v);
     return math.fma(p, read, sum);
   };
+  // The smallest first: no sum is rounded, nor passes the range.
   auto sumOfTerms = [&](function_ref<Value(int64_t)> termAt) {
-    Value sum = termAt(0);
-    for (int64_t term = 1; term < terms; ++term)
+    Value sum = termAt(terms - 1);
+    for (int64_t term = terms - 2; term >= 0; --term)
       sum = math.add(sum, termAt(term));
     return sum;
   };
@@ -628,7 +655,7 @@ void MatrixKernel::emitProductOfVectors(Value unit) {
        [&](Value column, const Values &) -> Values {
          Values sums;
          for (int64_t part = 0; part < parts; ++part)
-           sums.push_back(load(acc, {column}, part));
+           sums.push_back(unitProduct ? zero : load(result, {column}, part));
          sums = loop(
              index(0), index(unitKeys / 2), 1, sums,
              [&](Value pair, Values sums) {
@@ -664,7 +691,7 @@ void MatrixKernel::emitProductOfVectors(Value unit) {
                return sums;
              });
          for (int64_t part = 0; part < parts; ++part)
-           store(sums[part], acc, {column}, part);
+           store(sums[part], result, {column}, part);
          return {};
        });
 }

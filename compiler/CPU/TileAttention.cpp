@@ -134,7 +134,7 @@ constexpr int64_t matrixDepth = 32;
 
 /// What an infinite element of q or k counts as where elements are sums of
 /// terms: terms of 0 must not meet an infinity. Its products with all numbers
-/// of f16 are finite.
+/// of f16, and with those of f32 below 2^27, are finite.
 constexpr double infinityInTerms = 0x1p100;
 
 /// The tiling of one attention.
@@ -143,11 +143,10 @@ public:
   AttentionTiler(AttentionOp op, IRRewriter &rewriter)
       : op(op), rewriter(rewriter), loc(op.getLoc()),
         compute(op.getComputeType()), config(op.getConfigAttr()),
-        terms(getMatrixTerms(
-            cast<ShapedType>(op.getQuery().getType()).getElementType())),
-        group(op.getGroupSize()), kvHeads(op.getKvHeads()),
-        width(op.getQkWidth()), valueWidth(op.getValueWidth()),
-        maps(op.getMaps()), query(RowSource::trace(op.getQuery(), op)),
+        terms(op.getMatrixTerms()), group(op.getGroupSize()),
+        kvHeads(op.getKvHeads()), width(op.getQkWidth()),
+        valueWidth(op.getValueWidth()), maps(op.getMaps()),
+        query(RowSource::trace(op.getQuery(), op)),
         key(RowSource::trace(op.getKey(), op)),
         value(RowSource::trace(op.getValue(), op)) {}
 
@@ -1097,12 +1096,12 @@ LogicalResult AttentionTiler::run() {
   if (!isa<MemRefType>(op.getQuery().getType()))
     return op.emitOpError("works on tensors; bufferize first");
   if (config.getMatrixRows())
-    for (const RowSource *source : {&query, &key, &value}) {
-      auto type = cast<MemRefType>(source->getSource().getType());
-      if (terms == 0 || getMatrixTerms(type.getElementType()) != terms)
+    for (const RowSource *source : {&query, &key, &value})
+      if (terms == 0 || getElementTypeOrSelf(source->getSource()) !=
+                            getElementTypeOrSelf(op.getQuery()))
         return op.emitOpError("has matrix_rows in its #attn.config, but q, k "
-                              "and v are not of bf16 or of f16");
-    }
+                              "and v are not of bf16, of f16, or of f32 with "
+                              "precision bf16x6");
   if (config.getMatrixRows() && value.hasChain())
     return op.emitOpError("has matrix_rows in its #attn.config, but v is "
                           "computed by a norm or RoPE");

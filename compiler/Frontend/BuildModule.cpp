@@ -409,6 +409,7 @@ Value KernelBuilder::attend(Value query, Value key, Value value, Value lengths,
       spec.sinks ? argument("sinks") : Value(), /*origin=*/ValueRange(),
       /*extents=*/ValueRange(), captures, destinations,
       spec.scale ? b.getF64FloatAttr(*spec.scale) : FloatAttr(),
+      attn::PrecisionAttr::get(b.getContext(), spec.precision),
       /*indexing_maps=*/ArrayAttr(),
       names.empty() ? ArrayAttr() : b.getStrArrayAttr(names),
       /*config=*/attn::ConfigAttr());

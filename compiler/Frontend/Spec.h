@@ -30,6 +30,7 @@ struct Spec {
   /// Extents that are fixed; the others are the symbols B, M and N.
   std::optional<int64_t> batch, queryLength, kvLength;
   std::optional<double> scale; // 1 / sqrt(qkWidth) otherwise (S1)
+  attn::Precision precision = attn::Precision::Full;
 
   struct Param {
     std::string name;

@@ -146,6 +146,7 @@ public:
   void readQueryLength(const YamlNode &value);
   void readKvLength(const YamlNode &value);
   void readScale(const YamlNode &value);
+  void readPrecision(const YamlNode &value);
   void readMask(const YamlNode &value);
   void readScore(const YamlNode &value);
   void readParams(const YamlNode &value);
@@ -202,6 +203,7 @@ private:
 
   // Checks that concern several keys.
   void checkSizes();
+  void checkPrecision();
   void checkRope();
   void checkScaling();
   void checkCache();
@@ -335,6 +337,11 @@ static constexpr Key specKeys[] = {
      &SpecReader::readMask},
     {"score", "expression", "s", "S2, S3",
      "the score in place of s, before the mask", &SpecReader::readScore},
+    {"precision", "full | bf16x6", "full", "S8",
+     "what products of f32 may be: full, of f32 alone; bf16x6, where the "
+     "target has matrix units, sums of six products of bf16, an element being "
+     "the sum of three, within a wider bound",
+     &SpecReader::readPrecision},
     {"params", "{name: integer or null, ...}", "none", "M5",
      "integers passed at run time, with their defaults (null: none)",
      &SpecReader::readParams},
@@ -426,6 +433,7 @@ std::optional<Spec> SpecReader::read() {
   readMapping(specKeys, *tree, "");
   if (errors == 0) {
     checkSizes();
+    checkPrecision();
     checkRope();
     checkCache();
     resolveInputs();
@@ -566,6 +574,15 @@ void SpecReader::readKvLength(const YamlNode &value) {
 }
 void SpecReader::readScale(const YamlNode &value) {
   spec.scale = number(value, /*positive=*/false);
+}
+void SpecReader::readPrecision(const YamlNode &value) {
+  std::optional<attn::Precision> precision;
+  if (value.kind == YamlNode::Scalar)
+    precision = attn::symbolizePrecision(value.text);
+  if (!precision)
+    return error(value.loc(), "expected full (products of f32) or bf16x6 (six "
+                              "products of bf16, on matrix units) (rule S8)");
+  spec.precision = *precision;
 }
 
 void SpecReader::readMask(const YamlNode &value) {
@@ -803,6 +820,14 @@ void SpecReader::checkSizes() {
     if (rows.value_or(1) * row > maxTensorElements / batch)
       return error(width, "the fixed extents make a tensor of more than 2^48 "
                           "elements (rule R5)");
+}
+
+void SpecReader::checkPrecision() {
+  if (spec.precision != attn::Precision::Full && spec.dtype != DType::F32)
+    error(given("precision")->loc(),
+          attn::stringifyPrecision(spec.precision) +
+              " stands for products of f32; leave precision out for other "
+              "dtypes (rule S8)");
 }
 
 void SpecReader::checkRope() {

@@ -89,19 +89,20 @@ static void addSelectConfig(OpPassManager &manager, const Target &target) {
       createSelectConfig(getConfigOptions(target)));
 }
 
-bool fovea::usesMatrixUnits(ModuleOp module, const Target &target) {
+int64_t fovea::getMatrixTerms(ModuleOp module, const Target &target) {
   if (target.matrixRows == 0)
-    return false;
+    return 0;
   OwningOpRef<ModuleOp> copy = module.clone();
   PassManager manager(module.getContext());
   addSelectConfig(manager, target);
   if (failed(manager.run(*copy)))
-    return false;
-  auto uses = [](attn::AttentionOp op) {
-    return op.getConfigAttr().getMatrixRows() != 0 ? WalkResult::interrupt()
-                                                   : WalkResult::advance();
-  };
-  return copy->walk(uses).wasInterrupted();
+    return 0;
+  int64_t terms = 0;
+  copy->walk([&](attn::AttentionOp op) {
+    if (op.getConfigAttr().getMatrixRows() != 0)
+      terms = std::min(terms == 0 ? INT64_MAX : terms, op.getMatrixTerms());
+  });
+  return terms;
 }
 
 /// Afterwards: attn, linalg, arith, memref. Every attention has its

@@ -60,9 +60,11 @@ SelectConfigOptions getConfigOptions(const Target &target);
 void buildPipeline(mlir::OpPassManager &manager, Phase from, Phase to,
                    const Target &target);
 
-/// Whether the code of `module`, which is at the attn or the bufferized phase,
-/// uses matrix units on `target`: if it does not, another target has the same.
-bool usesMatrixUnits(mlir::ModuleOp module, const Target &target);
+/// How many terms of bf16 stand for an element in the code for matrix units
+/// that `module`, which is at the attn or the bufferized phase, has on
+/// `target`, the fewest if attentions differ; 0 if there is none, and another
+/// target has the same code.
+int64_t getMatrixTerms(mlir::ModuleOp module, const Target &target);
 
 /// Everything a kernel module may hold at any phase: dialects, the interfaces
 /// and the translations that the pipelines rely on.

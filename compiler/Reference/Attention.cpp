@@ -153,13 +153,15 @@ double errorOfOperands(const double *q, int64_t qStride, const double *k,
                        double rounding, PairRules &rules) {
   if (rounding == 0)
     return 0;
-  double sum = 0.0, squares = 0.0;
+  double sum = 0.0, squares = 0.0, magnitudes = 0.0;
   for (int64_t d = 0; d < count; ++d) {
-    double product = q[d * qStride] * k[d * kStride];
-    sum += product;
-    squares += square(product);
+    double x = q[d * qStride], y = k[d * kStride];
+    sum += x * y;
+    squares += square(x * y);
+    magnitudes += std::abs(x) + std::abs(y);
   }
-  double s = scale * sum, e = std::abs(scale) * rounding * std::sqrt(squares);
+  double s = scale * sum, e = std::abs(scale) * (rounding * std::sqrt(squares) +
+                                                 0x1p-125 * magnitudes);
   // What is infinite stays so.
   if (!std::isfinite(e))
     return 0;

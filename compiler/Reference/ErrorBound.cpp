@@ -20,25 +20,31 @@ static constexpr double operandFactor = 3;
 /// The multiple of log2 n + 4.
 static constexpr double sumFactor = 2;
 
-ErrorBound::ErrorBound(Type element, int64_t keys, bool matrixUnits)
-    : computeU(element.isF64() ? 0x1p-53 : 0x1p-24),
-      rounds(std::log2(static_cast<double>(std::max<int64_t>(keys, 1))) + 4),
-      matrixUnits(matrixUnits) {
+ErrorBound::ErrorBound(Type element, int64_t keys, int64_t matrixTerms)
+    : computeU(element.isF64() ? 0x1p-53 : 0x1p-24), matrixTerms(matrixTerms) {
   u = element.isBF16() ? 0x1p-8 : element.isF16() ? 0x1p-11 : computeU;
-  expError = matrixUnits ? 0x1p-18 : 0;
-  // Two terms of bf16 leave out 2^-16, and so do their three products.
-  termError = element.isF16() ? 0x1p-15 : u;
-  weightU = matrixUnits ? termError + 2 * expError : 0;
+  auto n = static_cast<double>(std::max<int64_t>(keys, 1));
+  rounds = std::log2(n) + 4;
+  // Two terms of bf16 leave out 2^-16, and so do their three products. Three
+  // hold all of f32; only their six products leave something out.
+  static constexpr double termErrors[] = {0, 0x1p-8, 0x1p-15, 0x1p-24};
+  termError = termErrors[matrixTerms];
+  expError = matrixTerms == 1 || matrixTerms == 2 ? 0x1p-18 : 0;
   // Kernels flush what is below normal numbers; all numbers of f16 are above,
   // and a subnormal one is rounded by half the smallest of them.
   least = element.isF64() ? 0x1p-1020 : element.isF16() ? 0x1.1p-25 : 0x1p-124;
+  leastProducts = matrixTerms == 0 ? 0 : n * 0x1p-123;
 }
 
-double ErrorBound::ofMatrixOperands(Type element, int operands) {
-  if (element.isF16())
+double ErrorBound::ofMatrixOperands(int64_t matrixTerms, int operands) {
+  switch (matrixTerms) {
+  case 1:
+    return operandFactor * 0x1p-8 * std::sqrt(static_cast<double>(operands));
+  case 2:
     return operandFactor * 0x1p-16 * std::sqrt(1.0 + operands);
-  return operandFactor * ErrorBound(element, 0).u *
-         std::sqrt(static_cast<double>(operands));
+  default:
+    return operandFactor * 0x1p-24;
+  }
 }
 
 double ErrorBound::ofOutput(double o, double absoluteSum, double scoreSum,
@@ -46,17 +52,17 @@ double ErrorBound::ofOutput(double o, double absoluteSum, double scoreSum,
   // No weight times a value: nothing to round.
   if (absoluteSum == 0)
     return 0;
-  return u * std::abs(o) + weightU * absoluteSum +
+  return u * std::abs(o) + (termError + 2 * expError) * absoluteSum +
          computeU *
              (sumFactor * rounds * absoluteSum + scoreFactor * scoreSum) +
-         (matrixUnits ? operandError : 0) + least;
+         (matrixTerms != 0 ? operandError : 0) + least + leastProducts;
 }
 
 double ErrorBound::ofLogSumExp(double lse, double scoreSum,
                                double operandError) const {
   return computeU *
              (sumFactor * (rounds + std::abs(lse)) + scoreFactor * scoreSum) +
-         (matrixUnits ? operandError : 0) + expError;
+         (matrixTerms != 0 ? operandError : 0) + expError;
 }
 
 double ErrorBound::ofAppended(double x, double largest) const {
@@ -72,29 +78,29 @@ double ErrorBound::ofDynamicAngle(mlir::Type element, double position) {
 
 std::string ErrorBound::describe() const {
   auto power = [](double x) { return "2^" + std::to_string(std::ilogb(x)); };
-  std::string weights = weightU == 0
-                            ? ""
-                            : "(" + power(termError) + " + " +
-                                  power(2 * expError) + ") sum_j p_j |v_j| + ";
-  return "each element of o within " + power(u) + " |o| + " + weights +
+  std::string weights = expError == 0 ? power(termError)
+                                      : "(" + power(termError) + " + " +
+                                            power(2 * expError) + ")";
+  return "each element of o within " + power(u) + " |o| + " +
+         (matrixTerms != 0 ? weights + " sum_j p_j |v_j| + " : "") +
          power(sumFactor * computeU) + " (log2 n + 4) sum_j p_j |v_j| + " +
          power(scoreFactor * computeU) +
          " sum_j p_j r_j |v_j - o| of the exact o, for n keys attended to and "
          "r_j the magnitude of the roundings in score j" +
-         (matrixUnits ? "; more where q or k is rounded for matrix "
-                        "units (docs/semantics.md)"
-                      : "");
+         (matrixTerms != 0 ? "; more where q k is rounded for matrix "
+                             "units (docs/semantics.md)"
+                           : "");
 }
 
 Judgement fovea::reference::judge(const Interpretation &interpretation,
                                   unsigned number, const Tensor &got,
-                                  bool matrixUnits) {
+                                  int64_t matrixTerms) {
   const auto &want = std::get<Tensor>(interpretation.results[number]);
   const std::optional<Tensor> &absolute = interpretation.absoluteSums[number],
                               &score = interpretation.scoreSums[number],
                               &operand = interpretation.operandErrors[number],
                               &appended = interpretation.appended[number];
-  ErrorBound bound(want.elementType, interpretation.keys, matrixUnits);
+  ErrorBound bound(want.elementType, interpretation.keys, matrixTerms);
   auto boundOf = [&](int64_t i) {
     if (appended)
       return appended->data[i] < 0

@@ -67,12 +67,23 @@
 // to 2^-16, and leave out 2^-16 of their products: in place of u_T w below
 // comes 2^-15 w.
 //
-// Their weights come from a shorter exp, off by at most 2^-18
+// An element of f32 whose products may be made so is the sum of three terms:
+// exactly, for each term has 8 bits and a sign. For 2^e <= |x| < 2^(e+1) the
+// second is at most 2^(e-8) and the third 2^(e-17), so the products of terms
+// that are left out (1 and 2, 2 and 1, 2 and 2) are 2^-24 of a product of
+// elements: u_T is 2^-24, m is 1. Weights likewise lose 2^-24 w and nothing
+// else; they have the exp of other kernels, and the product of 64 keys is added
+// to the accumulator in one. Terms below 2^-126 count as 0, so elements are off
+// by up to that, and score j by 2^-125 |scale| sum_d (|q_d| + |k_d|).
+//
+// Weights for bf16 and f16 come from a shorter exp, off by at most 2^-18
 // p_j, and are then rounded to T, by at most u_T p_j; the sum that o is divided
 // by, and LSE, are of the weights before that. So LSE is off by at most 2^-18
 // more, and o by u_T w + 2^-18 (w + |o|), at most (u_T + 2^-17) w. This holds
 // as it stands, however the roundings fall: weights may all be equal. Chains
-// within a tile are shorter than those above.
+// within a tile are shorter than those above. Tile products and their sums
+// below 2^-126 count as 0: at most 8 of them for a key, 2^-123 n in all, since
+// the weight of the largest score is 1 or more.
 
 #ifndef FOVEA_COMPILER_REFERENCE_ERRORBOUND_H
 #define FOVEA_COMPILER_REFERENCE_ERRORBOUND_H
@@ -85,13 +96,13 @@ namespace fovea::reference {
 class ErrorBound {
 public:
   /// For results of `element`, f64, f32, f16 or bf16, over at most `keys` keys,
-  /// of code for matrix units or not.
-  ErrorBound(mlir::Type element, int64_t keys, bool matrixUnits = false);
+  /// of code for matrix units with 1, 2 or 3 terms of an element, or not (0).
+  ErrorBound(mlir::Type element, int64_t keys, int64_t matrixTerms = 0);
 
   /// What e_j of matrix units is made of where `operands` of q and k are
-  /// results of norms and RoPE: 3 u_T sqrt(operands), or, for f16, 3 2^-16
-  /// sqrt(1 + operands).
-  static double ofMatrixOperands(mlir::Type element, int operands);
+  /// results of norms and RoPE: 3 2^-8 sqrt(operands), for two terms 3 2^-16
+  /// sqrt(1 + operands), for three 3 2^-24.
+  static double ofMatrixOperands(int64_t matrixTerms, int operands);
 
   /// The bound of O, as a sentence.
   std::string describe() const;
@@ -112,13 +123,13 @@ public:
   static double ofDynamicAngle(mlir::Type element, double position);
 
 private:
-  double u, computeU; ///< of the element and of the compute type
-  double expError;    ///< of weights before they are rounded, beside computeU
-  double termError;   ///< of products with weights on matrix units
-  double weightU;     ///< of weights in products, beside computeU
-  double least;       ///< what underflow can do
-  double rounds;      ///< log2 n + 4
-  bool matrixUnits;
+  double u, computeU;   ///< of the element and of the compute type
+  double expError;      ///< of weights before they are rounded, beside computeU
+  double termError;     ///< of products with weights on matrix units
+  double least;         ///< what underflow can do
+  double leastProducts; ///< the same in products with weights on matrix units
+  double rounds;        ///< log2 n + 4
+  int64_t matrixTerms;
 };
 
 /// A kernel's result beside the reference's.
@@ -135,7 +146,7 @@ struct Judgement {
 /// but the LSE of a row without keys is -inf (rule M2). The interpretation must
 /// have its error sums.
 Judgement judge(const Interpretation &interpretation, unsigned number,
-                const Tensor &got, bool matrixUnits = false);
+                const Tensor &got, int64_t matrixTerms = 0);
 
 } // namespace fovea::reference
 

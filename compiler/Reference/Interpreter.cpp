@@ -250,9 +250,10 @@ llvm::Error Interpreter::runOp(Operation *op) {
 
 llvm::Error Interpreter::attention(attn::AttentionOp op) {
   OperandErrors errors;
-  errors.rounding = ErrorBound::ofMatrixOperands(
-      env.tensor(op.getQuery()).elementType,
-      attn::isRowOpResult(op.getQuery()) + attn::isRowOpResult(op.getKey()));
+  if (op.getMatrixTerms() != 0)
+    errors.rounding = ErrorBound::ofMatrixOperands(
+        op.getMatrixTerms(),
+        attn::isRowOpResult(op.getQuery()) + attn::isRowOpResult(op.getKey()));
   // The largest errors that RoPE with dynamic scaling leaves in q and k.
   for (mlir::Value operand : {op.getQuery(), op.getKey()})
     if (auto it = dynamicPositions.find(operand); it != dynamicPositions.end())

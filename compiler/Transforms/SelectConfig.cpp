@@ -36,58 +36,69 @@ struct SelectConfig : fovea::impl::SelectConfigBase<SelectConfig> {
         op.emitRemark() << "config " << config << ": " << vectorBits.getValue()
                         << "-bit vectors, " << registers.getValue()
                         << " registers";
-      if (explain && matrixRows != 0)
+      if (explain && (matrixRows != 0 || op.getPrecision() != Precision::Full))
         explainMatrixUnits(op);
     });
   }
 
-  static void explainMatrixUnits(AttentionOp op) {
-    if (StringRef reason = noMatrixUnits(op); !reason.empty()) {
-      op.emitRemark() << "no matrix units: " << reason;
+  void explainMatrixUnits(AttentionOp op) {
+    if (std::string reason = noMatrixUnits(op); !reason.empty()) {
+      InFlightDiagnostic remark = op.emitRemark()
+                                  << "no matrix units: " << reason;
+      if (op.getPrecision() != Precision::Full)
+        remark << "; products are of f32";
       return;
     }
     op.emitRemark() << "matrix units: for more than "
                     << op.getConfigAttr().getQueryTile()
                     << " folded query rows";
+    int64_t terms = op.getMatrixTerms();
     bool query = isRowOpResult(op.getQuery()), key = isRowOpResult(op.getKey());
-    if (query || key)
+    if (terms < 3 && (query || key))
       op.emitRemark() << "matrix units: "
                       << (query && key ? "q and k are"
                           : query      ? "q is"
                                        : "k is")
-                      << (getElementTypeOrSelf(op.getQuery().getType()).isBF16()
-                              ? " rounded to bf16"
-                              : " rounded to sums of two bf16")
+                      << (terms == 1 ? " rounded to bf16"
+                                     : " rounded to sums of two bf16")
                       << " behind norms and RoPE";
-    if (getMatrixTerms(getElementTypeOrSelf(op.getQuery().getType())) == 2)
-      op.emitRemark() << "matrix units: f16 as sums of two bf16, in three "
-                         "products of four";
+    if (terms > 1)
+      op.emitRemark() << "matrix units: "
+                      << (terms == 2 ? "f16 as sums of two bf16, in three "
+                                       "products of four"
+                                     : "f32 as sums of three bf16, in six "
+                                       "products of nine");
   }
 
   /// Why matrix units do not serve `op`; empty if they do.
-  static StringRef noMatrixUnits(AttentionOp op) {
-    int64_t terms =
-        getMatrixTerms(getElementTypeOrSelf(op.getQuery().getType()));
+  std::string noMatrixUnits(AttentionOp op) {
+    if (matrixRows == 0)
+      return "the target has none";
+    Type element = getElementTypeOrSelf(op.getQuery());
+    if (getElementTypeOrSelf(op.getKey()) != element ||
+        getElementTypeOrSelf(op.getValue()) != element)
+      return "q, k and v differ in type";
+    int64_t terms = op.getMatrixTerms();
     if (terms == 0)
-      return "they multiply bf16, and f16 as sums of two";
-    for (Value operand : {op.getKey(), op.getValue()})
-      if (getMatrixTerms(getElementTypeOrSelf(operand.getType())) != terms)
-        return "q, k and v differ in type";
+      return "they multiply bf16, f16 as sums of two, and f32 as sums of three "
+             "where precision is bf16x6";
     if (isRowOpResult(op.getValue()))
       return "v is computed in f32 by a norm or RoPE";
-    // A tile is straight-line code, as long as the heads are wide and there are
-    // products of terms.
+    // A step is straight-line code, as long as the heads are wide and there are
+    // products of terms. In cycles for 16 scores, it takes 1/32 of the padded
+    // widths for each product and, for f16 and f32, at least 11 and 14 for the
+    // softmax beside them; vectors take 0.6 of the widths, and 4.5 for a
+    // softmax that has them alone.
+    static constexpr struct {
+      int64_t least, most;
+    } served[] = {{1, 512}, {16, 320}, {24, 320}};
+    auto [least, most] = served[terms - 1];
     int64_t widths = op.getQkWidth() + op.getValueWidth();
-    if (terms == 1 && widths > 512)
-      return "the heads are wider than 512 together";
-    if (terms == 2 && widths > 320)
-      return "the heads are wider than 320 together, for f16";
-    // In cycles for 16 scores: the step takes 3/32 of the padded widths for its
-    // tile products and at least 11 for the softmax beside them; vectors take
-    // 0.6 of the widths, and 4.5 for a softmax that has them alone.
-    if (terms == 2 && widths < 16)
-      return "the heads are narrower than 16 together, where vectors are as "
-             "fast for f16";
+    if (widths > most)
+      return "the heads are wider than " + std::to_string(most) + " together";
+    if (widths < least)
+      return "the heads are narrower than " + std::to_string(least) +
+             " together, where vectors are as fast";
     return "";
   }
 
@@ -116,7 +127,7 @@ struct SelectConfig : fovea::impl::SelectConfigBase<SelectConfig> {
     // and states of the tiles that visit it most of the rest.
     int64_t bytes = bits / 8;
     if (rows != 0)
-      bytes = 2 * getMatrixTerms(getElementTypeOrSelf(op.getQuery().getType()));
+      bytes = 2 * op.getMatrixTerms();
     int64_t kvChunk = cacheBytes / 2 / (bytes * width * kvTile) * kvTile;
     int64_t tileBytes =
         (rows != 0 ? rows : queryTile) *

@@ -119,3 +119,45 @@ func.func @terms(%q: memref<2x32x32x2xbf16>, %k: memref<?x2x64xbf16>, %v: memref
     {scale = 0.125 : f64, group = 1 : i64, kv_heads = 1 : i64, indexing_maps = [#q, #k, #v, #acc], config = #config}
   return
 }
+
+// Of three terms: six products of nine, in the order of l + r for each right term,
+// on top of nothing, and then one addition to acc. Weights have the exp of f32.
+// CHECK-LABEL: func private @three__partial
+// CHECK-DAG: %[[WEIGHTS:.*]] = memref.alloca() {alignment = 64 : i64} : memref<2x3x2x32x32xbf16>
+// CHECK-DAG: %[[PRODUCT:.*]] = memref.alloca() {{.*}} : memref<32x32xf32>
+// CHECK:     cpu.interleave {
+// CHECK-NOT:   amx.tile_load %arg10
+// CHECK:       amx.tile_load %arg2[%{{[a-z0-9_]+}}, %c0, {{.*}} {cpu.stream}
+// CHECK-NEXT:  amx.tile_load %[[WEIGHTS]][%{{[a-z0-9_]+}}, %c2, %c0
+// CHECK-NEXT:  amx.tile_zero
+// CHECK-NEXT:  amx.tile_mulf
+// CHECK:       amx.tile_load %arg2[%{{[a-z0-9_]+}}, %c1, {{.*}} {cpu.stream}
+// CHECK-NEXT:  amx.tile_load %[[WEIGHTS]][%{{[a-z0-9_]+}}, %c1, %c0
+// CHECK:       amx.tile_load %arg2[%{{[a-z0-9_]+}}, %c0, {{.*}} {cpu.stream}
+// CHECK-NOT:   amx.tile_load %[[WEIGHTS]]
+// CHECK:       amx.tile_load %arg2[%{{[a-z0-9_]+}}, %c2, {{.*}} {cpu.stream}
+// CHECK-NEXT:  amx.tile_load %[[WEIGHTS]][%{{[a-z0-9_]+}}, %c0, %c0
+// CHECK:       amx.tile_load %arg2[%{{[a-z0-9_]+}}, %c1, {{.*}} {cpu.stream}
+// CHECK-NOT:   amx.tile_load %[[WEIGHTS]]
+// CHECK:       amx.tile_load %arg2[%{{[a-z0-9_]+}}, %c0, {{.*}} {cpu.stream}
+// CHECK:       amx.tile_store %[[PRODUCT]]
+// CHECK-NOT:   amx.tile_store %arg10
+// CHECK:     }, {
+// CHECK-COUNT-6: math.fma
+// CHECK:       vector.store %{{.*}}, %[[WEIGHTS]][%{{[a-z0-9_]+}}, %c0, %c0
+// CHECK:       vector.store %{{.*}}, %[[WEIGHTS]][%{{[a-z0-9_]+}}, %c1, %c0
+// CHECK:       vector.store %{{.*}}, %[[WEIGHTS]][%{{[a-z0-9_]+}}, %c2, %c0
+// CHECK:     else
+// CHECK:     scf.for %[[COLUMN:.*]] = %c0 to %c32
+// CHECK:       %[[ACC:.*]] = vector.load %arg10[%[[COLUMN]], %c0]
+// CHECK:       %[[MORE:.*]] = vector.load %[[PRODUCT]][%[[COLUMN]], %c0]
+// CHECK:       %[[SUM:.*]] = arith.addf %[[ACC]], %[[MORE]]
+// CHECK:       vector.store %[[SUM]], %arg10[%[[COLUMN]], %c0]
+// CHECK-LABEL: func @three
+func.func @three(%q: memref<3x32x32x2xbf16>, %k: memref<?x3x64xbf16>, %v: memref<?x3x32x64xbf16>, %acc: memref<32x32xf32>, %row: memref<32xf32>, %i: index) {
+  attn.partial ins(%q, %k, %v : memref<3x32x32x2xbf16>, memref<?x3x64xbf16>, memref<?x3x32x64xbf16>)
+    at(%i, %i, %i, %i) extents(%i, %i, %i)
+    outs(%acc, %row, %row : memref<32x32xf32>, memref<32xf32>, memref<32xf32>)
+    {scale = 0.125 : f64, group = 1 : i64, kv_heads = 1 : i64, indexing_maps = [#q, #k, #v, #acc], config = #config}
+  return
+}

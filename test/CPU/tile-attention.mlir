@@ -321,6 +321,28 @@ func.func @matrix_of_terms(%q: memref<?x?x4x40xf16>, %k: memref<?x?x2x40xf16>, %
 
 // -----
 
+// f32 is three terms where that is asked for, from K to the partial.
+// CHECK-LABEL: func @matrix_of_three_terms
+// CHECK: memref.alloc({{.*}} : memref<?x?x3x64xbf16>
+// CHECK: memref.alloc({{.*}} : memref<?x?x3x32x64xbf16>
+// CHECK: cpu.parallel
+// CHECK:   cpu.split {{.*}} : memref<64x40xf32, {{.*}} into memref<64x3x40xbf16, strided<[192, 64, 1]
+// CHECK:   cpu.split {{.*}} : memref<64x20xf32, {{.*}} into memref<64x3x20xbf16
+// CHECK-COUNT-3: linalg.transpose {{.*}} memref<20x64xbf16
+// CHECK: cpu.parallel
+// CHECK:   cpu.split {{.*}} : memref<32x40xf32, {{.*}} into memref<32x3x40xbf16
+// CHECK-COUNT-3: linalg.transpose {{.*}} memref<32x32x2xbf16
+// CHECK:   attn.partial {{.*}} : memref<3x32x32x2xbf16, {{.*}}memref<?x3x40xbf16, strided<[192, 64, 1]{{.*}}memref<?x3x32x64xbf16
+func.func @matrix_of_three_terms(%q: memref<?x?x4x40xf32>, %k: memref<?x?x2x40xf32>, %v: memref<?x?x2x20xf32>, %o: memref<?x?x4x20xf32>) {
+  attn.attention ins(%q, %k, %v : memref<?x?x4x40xf32>, memref<?x?x2x40xf32>, memref<?x?x2x20xf32>)
+    outs(%o : memref<?x?x4x20xf32>)
+    {precision = #attn.precision<bf16x6>,
+     config = #attn.config<query_tile = 48, narrow_query_tile = 8, kv_tile = 64, vector = 16, unroll = 8, kv_split = 1024, matrix_rows = 32>}
+  return
+}
+
+// -----
+
 func.func @matrix_of_normed_values(%q: memref<1x?x1x8xbf16>, %k: memref<1x?x1x8xbf16>, %o: memref<1x?x1x8xbf16>, %n: index) {
   %v = memref.alloc(%n) : memref<1x?x1x8xbf16>
   attn.rms_norm ins(%k : memref<1x?x1x8xbf16>) outs(%v : memref<1x?x1x8xbf16>) {eps = 1.0e-6 : f64}
@@ -334,7 +356,7 @@ func.func @matrix_of_normed_values(%q: memref<1x?x1x8xbf16>, %k: memref<1x?x1x8x
 // -----
 
 func.func @matrix_of_f32(%q: memref<1x?x1x8xf32>, %k: memref<1x?x1x8xf32>, %o: memref<1x?x1x8xf32>) {
-  // expected-error@+1 {{has matrix_rows in its #attn.config, but q, k and v are not of bf16 or of f16}}
+  // expected-error@+1 {{has matrix_rows in its #attn.config, but q, k and v are not of bf16, of f16, or of f32 with precision bf16x6}}
   attn.attention ins(%q, %k, %k : memref<1x?x1x8xf32>, memref<1x?x1x8xf32>, memref<1x?x1x8xf32>)
     outs(%o : memref<1x?x1x8xf32>)
     {config = #attn.config<query_tile = 48, narrow_query_tile = 8, kv_tile = 64, vector = 16, unroll = 8, kv_split = 1024, matrix_rows = 32>}

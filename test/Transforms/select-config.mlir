@@ -22,7 +22,7 @@ func.func @kept(%q: memref<?x?x4x64xf32>, %k: memref<?x?x2x64xf32>, %o: memref<?
 // CHECK: config = #attn.config<query_tile = 24, narrow_query_tile = 8, kv_tile = 64, vector = 8, unroll = 4, kv_split = 1024, kv_chunk = 512, chunk_tiles = 16>
 // WIDE-LABEL: func @f32
 // WIDE: config = #attn.config<query_tile = 48, narrow_query_tile = 8, kv_tile = 64, vector = 16, unroll = 8, kv_split = 1024, kv_chunk = 512, chunk_tiles = 8>
-// MATRIX: remark: no matrix units: they multiply bf16, and f16 as sums of two
+// MATRIX: remark: no matrix units: they multiply bf16, f16 as sums of two, and f32 as sums of three where precision is bf16x6
 // MATRIX: remark: matrix units: for more than 48 folded query rows
 // MATRIX-NOT: rounded
 // MATRIX: remark: matrix units: for more than 48 folded query rows
@@ -33,9 +33,15 @@ func.func @kept(%q: memref<?x?x4x64xf32>, %k: memref<?x?x2x64xf32>, %o: memref<?
 // MATRIX: remark: matrix units: for more than 48 folded query rows
 // MATRIX: remark: matrix units: k is rounded to sums of two bf16 behind norms and RoPE
 // MATRIX: remark: matrix units: f16 as sums of two bf16, in three products of four
-// MATRIX: remark: no matrix units: the heads are narrower than 16 together, where vectors are as fast for f16
-// MATRIX: remark: no matrix units: the heads are wider than 320 together, for f16
+// MATRIX: remark: no matrix units: the heads are narrower than 16 together, where vectors are as fast
+// MATRIX: remark: no matrix units: the heads are wider than 320 together
 // MATRIX: remark: no matrix units: the heads are wider than 512 together
+// MATRIX: remark: matrix units: for more than 48 folded query rows
+// MATRIX-NOT: rounded
+// MATRIX: remark: matrix units: f32 as sums of three bf16, in six products of nine
+// MATRIX: remark: no matrix units: the heads are narrower than 24 together, where vectors are as fast; products are of f32
+// MATRIX: remark: no matrix units: the heads are wider than 320 together; products are of f32
+// MATRIX: remark: no matrix units: q, k and v differ in type
 // MATRIX-LABEL: func @f32
 // MATRIX-NOT: matrix_rows
 // REMARK: remark: config #attn.config<query_tile = 24, {{.*}}>: 256-bit vectors, 16 registers
@@ -152,5 +158,42 @@ func.func @wide_f16(%q: memref<?x?x4x192xf16>, %k: memref<?x?x4x192xf16>) {
 func.func @wide_bf16(%q: memref<?x?x1x320xbf16>, %k: memref<?x?x1x320xbf16>, %o: memref<?x?x1x320xbf16>) {
   attn.attention ins(%q, %k, %k : memref<?x?x1x320xbf16>, memref<?x?x1x320xbf16>, memref<?x?x1x320xbf16>)
     outs(%o : memref<?x?x1x320xbf16>)
+  return
+}
+
+// Asked for (S8), f32 is the sum of three bf16, which takes six products; the terms
+// hold what norms and RoPE make. Where nothing serves it, products are of f32.
+// REMARK: remark: config
+// REMARK-NEXT: attn.attention
+// REMARK: remark: no matrix units: the target has none; products are of f32
+// WIDE-LABEL: func @bf16x6
+// WIDE-NOT: matrix_rows
+// MATRIX-LABEL: func @bf16x6
+// MATRIX: matrix_rows = 32
+// MATRIX-LABEL: func @narrow_bf16x6
+// MATRIX-NOT: matrix_rows
+// MATRIX-LABEL: func @wide_bf16x6
+// MATRIX-NOT: matrix_rows
+// MATRIX-LABEL: func @mixed
+// MATRIX-NOT: matrix_rows
+func.func @bf16x6(%q: tensor<?x?x4x64xf32>, %k: tensor<?x?x4x64xf32>, %o: tensor<?x?x4x64xf32>) -> tensor<?x?x4x64xf32> {
+  %n = attn.rms_norm ins(%k : tensor<?x?x4x64xf32>) outs(%o : tensor<?x?x4x64xf32>) {eps = 1.0e-6 : f64} -> tensor<?x?x4x64xf32>
+  %r = attn.attention ins(%q, %n, %k : tensor<?x?x4x64xf32>, tensor<?x?x4x64xf32>, tensor<?x?x4x64xf32>)
+    outs(%o : tensor<?x?x4x64xf32>) {precision = #attn.precision<bf16x6>} -> tensor<?x?x4x64xf32>
+  return %r : tensor<?x?x4x64xf32>
+}
+func.func @narrow_bf16x6(%q: memref<?x?x4x11xf32>, %k: memref<?x?x4x11xf32>) {
+  attn.attention ins(%q, %k, %k : memref<?x?x4x11xf32>, memref<?x?x4x11xf32>, memref<?x?x4x11xf32>)
+    outs(%q : memref<?x?x4x11xf32>) {precision = #attn.precision<bf16x6>}
+  return
+}
+func.func @wide_bf16x6(%q: memref<?x?x4x192xf32>, %k: memref<?x?x4x192xf32>) {
+  attn.attention ins(%q, %k, %k : memref<?x?x4x192xf32>, memref<?x?x4x192xf32>, memref<?x?x4x192xf32>)
+    outs(%q : memref<?x?x4x192xf32>) {precision = #attn.precision<bf16x6>}
+  return
+}
+func.func @mixed(%q: memref<?x?x4x64xf16>, %k: memref<?x?x4x64xbf16>) {
+  attn.attention ins(%q, %k, %k : memref<?x?x4x64xf16>, memref<?x?x4x64xbf16>, memref<?x?x4x64xbf16>)
+    outs(%q : memref<?x?x4x64xf16>)
   return
 }

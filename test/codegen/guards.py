@@ -33,10 +33,18 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMITS = Path(__file__).with_name("limits.json")
-SPECS = ["llama3_8b", "qwen3_8b", "gemma2_local", "bloom", "smollm2_decode", "deepseek_mla"]
+SPECS = [
+    "llama3_8b",
+    "qwen3_8b",
+    "gemma2_local",
+    "bloom",
+    "vit_base",
+    "smollm2_decode",
+    "deepseek_mla",
+]
 ISAS = ["avx512", "x86-64-v3"]
-# Those that matrix units serve: behind RoPE, norms, a cache and a score, and f16.
-MATRIX_SPECS = ["llama3_8b", "qwen3_8b", "gemma2_local", "bloom", "deepseek_mla"]
+# Those that matrix units serve: behind RoPE, norms, a cache and a score, f16, and f32 as asked for.
+MATRIX_SPECS = ["llama3_8b", "qwen3_8b", "gemma2_local", "bloom", "vit_base", "deepseek_mla"]
 
 # Of the runtime and of the C library; functions of the kernel's own have a dot in their name.
 ALLOWED_CALLS = {"fovea_parallel_for", "fovea_invoke", "fovea_workspace_size", "memset", "memcpy"}

@@ -317,7 +317,7 @@ void CallRunner::compare(const Call &call,
   ASSERT_TRUE(bool(expected)) << llvm::toString(expected.takeError());
   for (auto [number, name] : llvm::enumerate(names)) {
     auto judgement =
-        reference::judge(*expected, number, written[number], matrixUnits);
+        reference::judge(*expected, number, written[number], matrixTerms);
     if (judgement.wrong != 0)
       ADD_FAILURE() << judgement.wrong << " of " << written[number].size()
                     << " elements of " << name << " are wrong, the worst by "
@@ -379,11 +379,11 @@ void CallRunner::check(Call &call) {
       ADD_FAILURE() << "D1: the batch changes " << arguments[number].name;
 }
 
-void CallRunner::run(const LoadedKernel &loaded, bool ofMatrixUnits,
+void CallRunner::run(const LoadedKernel &loaded, int64_t terms,
                      ArrayRef<CallKind> kinds) {
   SCOPED_TRACE(spec.describe());
   kernel = loaded.get();
-  matrixUnits = ofMatrixUnits;
+  matrixTerms = terms;
   for (CallKind kind : kinds) {
     Call call = drawCall(kind);
     description = llvm::formatv("call {0}: B={1} M={2} {3}={4}", int(kind),

@@ -57,8 +57,9 @@ public:
                                           Any,    Long,    FewKeys};
 
   /// Draws a call of each kind and makes it; stops at the first failure. The
-  /// bounds are those of code for matrix units or not.
-  void run(const LoadedKernel &kernel, bool matrixUnits = false,
+  /// bounds are those of code for matrix units with so many terms of an
+  /// element, or not (0).
+  void run(const LoadedKernel &kernel, int64_t matrixTerms = 0,
            llvm::ArrayRef<CallKind> kinds = allKinds);
   /// The call that was made last.
   const std::string &describeCall() const { return description; }
@@ -98,7 +99,7 @@ private:
   std::vector<Argument> arguments;
   mlir::OwningOpRef<mlir::ModuleOp> meaning;
   const fovea_kernel *kernel = nullptr;
-  bool matrixUnits = false;
+  int64_t matrixTerms = 0;
   std::string description;
   Shares worst;
 };

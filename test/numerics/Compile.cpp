@@ -69,10 +69,11 @@ compileKernel(ModuleOp module, Target target,
 }
 
 llvm::Expected<std::unique_ptr<LoadedKernel>>
-compileSpec(const KernelSpec &spec, std::optional<int64_t> cacheBytes) {
+compileSpec(const KernelSpec &spec, std::optional<int64_t> cacheBytes,
+            StringRef isa) {
   OwningOpRef<ModuleOp> module =
       parseSourceString<ModuleOp>(spec.getText(), &getContext());
-  Target target = *lookupTarget("x86-64-v3");
+  Target target = *lookupTarget(isa);
   target.cacheBytes = cacheBytes.value_or(target.cacheBytes);
   return compileKernel(*module, target);
 }

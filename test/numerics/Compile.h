@@ -39,7 +39,8 @@ compileKernel(mlir::ModuleOp module, Target target,
 /// or one of this size.
 llvm::Expected<std::unique_ptr<LoadedKernel>>
 compileSpec(const KernelSpec &spec,
-            std::optional<int64_t> cacheBytes = std::nullopt);
+            std::optional<int64_t> cacheBytes = std::nullopt,
+            llvm::StringRef isa = "x86-64-v3");
 
 } // namespace fovea::numerics
 

@@ -57,7 +57,8 @@ const std::map<std::string, MutantSpec> &fovea::numerics::getMutantSuite() {
     // Up to 4 tiles of queries visit chunks of 128 keys.
     add("chunks", "f32", 2, 1, 8, 8, {"causal(bottom_right)"});
     specs["chunks"].cacheBytes = 16 << 10;
-    for (const char *name : {"matrix", "turned", "terms"})
+    add("three", "f32", 2, 1, 24, 8, {"causal(bottom_right)"}).bf16x6 = true;
+    for (const char *name : {"matrix", "turned", "terms", "three"})
       specs[name].isa = "amx";
     return specs;
   }();
@@ -311,6 +312,20 @@ static const Fault faults[] = {
      "arith.select(arith.cmpf[oeq], _, 0)", "keep 1"},
     {"matrix: infinite keys meet zeros", "terms", Tiled, "",
      "cpu.split[64x24xf32]", "attr infinity="},
+    {"matrix: the third terms of K are not multiplied", "three", Vector,
+     "partial", "amx.tile_mulf(amx.tile_load(#1, _, 2))", "keep 2"},
+    {"matrix: the third terms of Q are not multiplied", "three", Vector,
+     "partial", "amx.tile_mulf(_, amx.tile_load(#0, 2))", "keep 2"},
+    {"matrix: the second terms of K and Q are not multiplied", "three", Vector,
+     "partial", "amx.tile_mulf(amx.tile_load(#1, _, 1), amx.tile_load(#0, 1))",
+     "keep 2"},
+    {"matrix: the third terms of V are not multiplied", "three", Vector,
+     "partial", "amx.tile_mulf(amx.tile_load(#2, _, 2))", "keep 2"},
+    {"matrix: the third terms of weights are not multiplied", "three", Vector,
+     "partial", "amx.tile_mulf(_, amx.tile_load(memref.alloca, _, 2))",
+     "keep 2"},
+    {"matrix: a unit's product is not added", "three", Vector, "partial",
+     "arith.addf(vector.load(#10), vector.load)", "keep 0"},
 
     // Merging and finishing.
     {"merge: the first part keeps its scale", "causal", Vector, "merge",

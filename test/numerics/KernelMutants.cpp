@@ -93,11 +93,11 @@ void runInChild(int out, const MutantSpec &mutant, const Fault *fault,
   if (!kernel)
     return say(llvm::toString(kernel.takeError()));
   say("\n");
-  bool matrixUnits = usesMatrixUnits(runner.getModule(), target);
+  int64_t matrixTerms = getMatrixTerms(runner.getModule(), target);
   for (int round = 0; round < rounds && !::testing::Test::HasFailure();
        ++round) {
     limitSeconds();
-    runner.run(**kernel, matrixUnits, quickFirst);
+    runner.run(**kernel, matrixTerms, quickFirst);
   }
   if (::testing::Test::HasFailure())
     say(describeFailure() + " (" + runner.describeCall() + ")");

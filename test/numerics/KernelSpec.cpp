@@ -243,6 +243,9 @@ void Writer::attention(const std::string &q, const std::string &k,
     text += " score(\"" + spec.score + "\")";
   if (!spec.mask.text.empty())
     text += " mask(\"" + spec.mask.text + "\")";
+  std::vector<std::string> attributes;
+  if (spec.bf16x6)
+    attributes.push_back("precision = #attn.precision<bf16x6>");
   if (spec.headsFirst) {
     std::string head = "g * " + number(spec.heads / spec.kvHeads) + " + r";
     std::string maps;
@@ -255,8 +258,10 @@ void Writer::attention(const std::string &q, const std::string &k,
       maps += (maps.empty() ? "" : ", ") +
               ("affine_map<(b, g, r, m, n, d, e) -> (" + map + ")>");
     }
-    text += " {indexing_maps = [" + maps + "]}";
+    attributes.push_back("indexing_maps = [" + maps + "]");
   }
+  if (!attributes.empty())
+    text += " {" + llvm::join(attributes, ", ") + "}";
   line("%attended" + std::string(spec.lse ? ":2" : "") + " = " + text + " -> " +
        types);
 }
@@ -319,7 +324,8 @@ std::string KernelSpec::describe() const {
   for (auto [flag, word] :
        {std::pair(lengths, "lengths"), std::pair(sinks, "sinks"),
         std::pair(lse, "lse"), std::pair(norm, "norm"),
-        std::pair(headsFirst, "bhsd"), std::pair(cache, "append")})
+        std::pair(headsFirst, "bhsd"), std::pair(cache, "append"),
+        std::pair(bf16x6, "bf16x6")})
     if (flag)
       text += std::string(" ") + word;
   return text;

@@ -76,7 +76,8 @@ struct KernelSpec {
   bool lengths = false, sinks = false, lse = false, norm = false;
   bool headsFirst = false; ///< tensors are [B, H, M, D] in the program
   std::optional<Rope> rope;
-  bool cache = false; ///< new keys and values go to a cache first
+  bool cache = false;  ///< new keys and values go to a cache first
+  bool bf16x6 = false; ///< the precision of products
 
   std::vector<Argument> getArguments() const;
   std::vector<std::string> getSymbols() const;

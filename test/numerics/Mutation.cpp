@@ -12,6 +12,7 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Matchers.h"
 #include "mlir/Interfaces/FunctionInterfaces.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
 
 #include "llvm/ADT/StringExtras.h"
 
@@ -225,6 +226,9 @@ private:
     if (!value || value.getType() != op->getResult(0).getType())
       return failure();
     op->getResult(0).replaceAllUsesWith(value);
+    // An accumulator tile has one use.
+    if (isOpTriviallyDead(op))
+      op->erase();
     return success();
   }
 

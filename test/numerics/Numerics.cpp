@@ -6,10 +6,9 @@
 // mask, score, RoPE, norms, cache, sinks), compiled and called as CallRunner.h
 // says. Other tests are about the workspace, long sums and full caches.
 //
-//   --seed=S --cases=N   draw N kernels, and N / 4 of bf16 or f16 for matrix
-//   units,
-//                        which are emulated where there are none; the default
-//                        is in main()
+//   --seed=S --cases=N   draw N kernels, and N / 4 of bf16, f16 or f32 in sums
+//                        of bf16 for matrix units, which are emulated where
+//                        there are none; the default is in main()
 //   --gtest_filter=Drawn.7   only kernel 7, which is the same for every N
 
 #include "test/numerics/CallRunner.h"
@@ -47,8 +46,11 @@ private:
 void DrawnCase::TestBody() {
   Random random(seed * 1000003 + index);
   KernelSpec spec = drawSpec(random, index);
-  if (forMatrixUnits)
-    spec.dtype = index % 3 == 2 ? "f16" : "bf16";
+  if (forMatrixUnits) {
+    static const char *dtypes[] = {"bf16", "f32", "f16"};
+    spec.dtype = dtypes[index % std::size(dtypes)];
+    spec.bf16x6 = spec.dtype == "f32";
+  }
   SCOPED_TRACE(spec.describe());
   CallRunner runner(spec, random);
   if (!runner.getModule())
@@ -67,7 +69,7 @@ void DrawnCase::TestBody() {
                             << spec.getText();
   std::chrono::duration<double> spent =
       std::chrono::steady_clock::now() - start;
-  runner.run(**kernel, usesMatrixUnits(runner.getModule(), target));
+  runner.run(**kernel, getMatrixTerms(runner.getModule(), target));
   std::string line = "  " + isa + ":";
   for (auto &[name, share] : runner.getWorst()) {
     line += llvm::formatv(" {0} {1:F2}", name, share);
@@ -122,10 +124,8 @@ TEST(Workspace, HoldsTilesAndPackedKeysOnly) {
 
 /// With equal weights and values every addition is rounded alike, and only
 /// sums of blocks keep the error from growing with the number of keys.
-TEST(Sums, OfEqualTermsDoNotDrift) {
-  KernelSpec spec = makeSpec();
-  spec.mask.text = "";
-  auto kernel = compileSpec(spec);
+void expectNoDrift(const KernelSpec &spec, StringRef isa) {
+  auto kernel = compileSpec(spec, std::nullopt, isa);
   ASSERT_TRUE(bool(kernel)) << llvm::toString(kernel.takeError());
   constexpr int64_t rows = 48, keys = 8192;
   std::map<std::string, int64_t> symbols = {{"B", 1}, {"M", rows}, {"N", keys}};
@@ -150,6 +150,14 @@ TEST(Sums, OfEqualTermsDoNotDrift) {
   reference::ErrorBound bound(parseElement("f32"), keys);
   for (double o : tensors.back().read().data)
     ASSERT_NEAR(o, exact, bound.ofOutput(exact, exact, 0));
+}
+
+TEST(Sums, OfEqualTermsDoNotDrift) {
+  KernelSpec spec = makeSpec();
+  spec.mask.text = "";
+  expectNoDrift(spec, "x86-64-v3");
+  spec.bf16x6 = true;
+  expectNoDrift(spec, "amx");
 }
 
 TEST(Cache, WithoutRoomIsRefused) { // K3

@@ -82,7 +82,7 @@ Expected<Comparison> compare(Compilation &compilation,
     if (!got)
       continue;
     reference::Judgement judgement = reference::judge(
-        *expected, number, *got, compilation.hasLoadedMatrixUnits());
+        *expected, number, *got, compilation.getLoadedMatrixTerms());
     if (judgement.share <= result.share)
       continue;
     result.share = judgement.share;

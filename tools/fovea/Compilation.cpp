@@ -258,11 +258,12 @@ OwningOpRef<ModuleOp> Compilation::lower(Phase to, const Target &target) {
   return copy;
 }
 
-bool Compilation::usesMatrixUnits(ArrayRef<const Target *> targets) {
-  return phase <= Phase::Bufferized &&
-         llvm::any_of(targets, [&](const Target *target) {
-           return fovea::usesMatrixUnits(*module, *target);
-         });
+int64_t Compilation::getMatrixTerms(ArrayRef<const Target *> targets) {
+  int64_t terms = 0;
+  if (phase <= Phase::Bufferized)
+    for (const Target *target : targets)
+      terms = std::max(terms, fovea::getMatrixTerms(*module, *target));
+  return terms;
 }
 
 SmallVector<const Target *>
@@ -270,7 +271,7 @@ Compilation::withoutDuplicates(ArrayRef<const Target *> targets) {
   SmallVector<const Target *> result;
   for (const Target *target : targets)
     if (target->matrixRows == 0 || phase > Phase::Bufferized ||
-        usesMatrixUnits(target))
+        getMatrixTerms(target) != 0)
       result.push_back(target);
   return result.empty() ? llvm::to_vector(targets) : result;
 }
@@ -318,7 +319,7 @@ Compilation::load(ArrayRef<const Target *> targets) {
     exitCode = failWithReproducer(loaded.takeError());
     return nullptr;
   }
-  loadedMatrixUnits = usesMatrixUnits(targets);
+  loadedMatrixTerms = getMatrixTerms(targets);
   return std::move(*loaded);
 }
 
@@ -328,7 +329,7 @@ ArtifactNotes Compilation::notes(ArrayRef<const Target *> targets) {
   for (const auto &arg : interface.args)
     if (arg.role == ArgRole::Output && arg.name == "o")
       result.bound = reference::ErrorBound(parseType(arg.dtype.name, &context),
-                                           0, usesMatrixUnits(targets))
+                                           0, getMatrixTerms(targets))
                          .describe();
   // Configurations are chosen on the way out of the attn phase.
   if (phase != Phase::Attn)

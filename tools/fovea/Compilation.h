@@ -76,10 +76,10 @@ public:
   llvm::SmallVector<const Target *>
   withoutDuplicates(llvm::ArrayRef<const Target *> targets);
 
-  /// Whether code for any of the targets uses matrix units.
-  bool usesMatrixUnits(llvm::ArrayRef<const Target *> targets);
+  /// The terms of elements in code for matrix units, if any target has such.
+  int64_t getMatrixTerms(llvm::ArrayRef<const Target *> targets);
   /// The same of the code that was loaded last.
-  bool hasLoadedMatrixUnits() const { return loadedMatrixUnits; }
+  int64_t getLoadedMatrixTerms() const { return loadedMatrixTerms; }
 
   /// Code for the targets, the best first, optimised.
   std::unique_ptr<llvm::Module> compile(llvm::ArrayRef<const Target *> targets);
@@ -100,7 +100,7 @@ private:
   llvm::LLVMContext llvmContext;
   KernelInterface interface;
   Phase phase = Phase::Attn;
-  bool loadedMatrixUnits = false;
+  int64_t loadedMatrixTerms = 0;
 };
 
 /// "cpu", "cpu:host", "cpu:x86-64-v3,avx512": the targets named, the best

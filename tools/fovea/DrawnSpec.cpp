@@ -240,6 +240,8 @@ DrawnSpec SpecDrawer::draw() {
     spec.keys["kv_len"] = number(random.between(0, 140));
   if (random.oneIn(6))
     spec.keys["scale"] = random.oneIn(2) ? "0.1875" : "-0.25";
+  if (spec.dtype == "f32" && random.oneIn(3))
+    spec.keys["precision"] = random.oneIn(4) ? "full" : "bf16x6";
   if (random.oneIn(4))
     spec.keys["sinks"] = "true";
   if (random.oneIn(3))

@@ -7,6 +7,16 @@
 
 include "dialects/attn/IR/AttnDialect.td"
 
+def Attn_Precision : I32EnumAttr<"Precision", "how products of f32 may be made (rule S8)", [
+    I32EnumAttrCase<"Full", 0, "full">,
+    I32EnumAttrCase<"BF16x6", 1, "bf16x6">]> {
+  let cppNamespace = "::fovea::attn";
+  let genSpecializedAttr = 0;
+}
+def Attn_PrecisionAttr : EnumAttr<Attn_Dialect, Attn_Precision, "precision"> {
+  let assemblyFormat = "`<` $value `>`";
+}
+
 def Attn_RopeStyle : I32EnumAttr<"RopeStyle", "which elements rotate together (rule P1)", [
     I32EnumAttrCase<"Neox", 0, "neox">,
     I32EnumAttrCase<"Interleaved", 1, "interleaved">]> {

@@ -30,10 +30,6 @@ FloatType fovea::attn::getComputeType(Type elementType) {
   return Float32Type::get(elementType.getContext());
 }
 
-int64_t fovea::attn::getMatrixTerms(Type elementType) {
-  return elementType.isBF16() ? 1 : elementType.isF16() ? 2 : 0;
-}
-
 bool fovea::attn::isRowOpResult(Value tensor) {
   return isa_and_present<RopeOp, RmsNormOp>(tensor.getDefiningOp());
 }
@@ -269,6 +265,16 @@ double AttentionOp::getScaleOrDefault() {
     return scale->convertToDouble();
   return 1.0 / std::sqrt(double(getQkWidth()));
 }
+int64_t AttentionOp::getMatrixTerms() {
+  SmallVector<Type> types;
+  for (Value operand : {getQuery(), getKey(), getValue()})
+    types.push_back(shaped(operand).getElementType());
+  if (!llvm::all_equal(types))
+    return 0;
+  if (types[0].isF32())
+    return getPrecision() == Precision::BF16x6 ? 3 : 0;
+  return types[0].isBF16() ? 1 : types[0].isF16() ? 2 : 0;
+}
 FloatType AttentionOp::getComputeType() {
   return fovea::attn::getComputeType(shaped(getQuery()).getElementType());
 }
@@ -395,6 +401,12 @@ LogicalResult AttentionOp::verify() {
     if (fovea::attn::getComputeType(shaped(operand).getElementType()) !=
         compute)
       return emitOpError("f64 does not mix with narrower types (rule S1)");
+  if (getPrecision() != Precision::Full)
+    for (Value operand : {getQuery(), getKey(), getValue()})
+      if (!shaped(operand).getElementType().isF32())
+        return emitOpError()
+               << "precision " << stringifyPrecision(getPrecision())
+               << " is for q, k and v of f32 (rule S8)";
   if (hasLse()) {
     if (shaped(getLse()).getElementType() != compute)
       return emitOpError() << "lse must be " << compute << " (rule R1)";

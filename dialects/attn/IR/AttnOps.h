@@ -58,10 +58,6 @@ mlir::FloatType getComputeType(mlir::Type elementType);
 /// its rows in the compute type.
 bool isRowOpResult(mlir::Value tensor);
 
-/// How many terms of bf16 stand for an element on matrix units: bf16 is one,
-/// f16 exactly two; 0 for other types, which they do not serve.
-int64_t getMatrixTerms(mlir::Type elementType);
-
 /// Adds the bufferization models of the attn operations to `registry`.
 void registerBufferizationModels(mlir::DialectRegistry &registry);
 

@@ -80,7 +80,9 @@ def Attn_AttentionOp : Attn_DestinationOp<"attention", [
 
     `lengths` (i32 or i64, [B]) gives the number of keys of each batch row; it
     takes the place of N in bounds and regions (K1). `sinks` ([H]) holds one logit
-    per head that joins the denominator (M7). `captures` are the scalars and
+    per head that joins the denominator (M7). `precision` says what the products
+    of q and k, and of p and v, may be made of where the operands are f32 (S8).
+    `captures` are the scalars and
     tensors that the regions read. `origin` (b, h, i, j) and `extents` (B, H, G, M,
     N) place a tile in a larger problem: its regions see the indices of the tile
     plus `origin`, and `extents` instead of the operands' own.
@@ -92,6 +94,7 @@ def Attn_AttentionOp : Attn_DestinationOp<"attention", [
     Variadic<Attn_Capture>:$captures,
     Variadic<Attn_FloatShaped>:$outputs,
     OptionalAttr<F64Attr>:$scale,
+    DefaultValuedAttr<Attn_PrecisionAttr, "Precision::Full">:$precision,
     OptionalAttr<AffineMapArrayAttr>:$indexing_maps,
     OptionalAttr<StrArrayAttr>:$capture_names,
     OptionalAttr<Attn_ConfigAttr>:$config);
@@ -119,6 +122,10 @@ def Attn_AttentionOp : Attn_DestinationOp<"attention", [
     int64_t getQkWidth();
     int64_t getValueWidth();
     double getScaleOrDefault();
+    /// How many terms of bf16 stand for an element of q, k and v on matrix units:
+    /// one for bf16, exactly two for f16, three for f32 where `precision` allows
+    /// it; 0 for what they do not serve.
+    int64_t getMatrixTerms();
     bool hasLse() { return getOutputs().size() == 2; }
     ::mlir::Value getLse() { return hasLse() ? getOutputs()[1] : ::mlir::Value(); }
     ::mlir::Value getOutput() { return getOutputs()[0]; }

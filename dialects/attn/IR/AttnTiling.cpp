@@ -186,8 +186,8 @@ AttentionOp::getTiledImplementation(OpBuilder &b,
       resultTypes.push_back(output.getType());
   auto tiled = AttentionOp::create(
       b, loc, resultTypes, query, key, value, lengths, sinks, origin, extents,
-      getCaptures(), outputs, b.getF64FloatAttr(getScaleOrDefault()), tiledMaps,
-      getCaptureNamesAttr(), getConfigAttr());
+      getCaptures(), outputs, b.getF64FloatAttr(getScaleOrDefault()),
+      getPrecisionAttr(), tiledMaps, getCaptureNamesAttr(), getConfigAttr());
   IRMapping mapping;
   getScore().cloneInto(&tiled.getScore(), mapping);
   getMask().cloneInto(&tiled.getMask(), mapping);

@@ -251,6 +251,16 @@ func.func @f(%q: memref<2x4x8x16xf32>, %k: memref<2x6x2x16xf32>, %v: memref<2x6x
 
 // -----
 
+// S8: products of bf16 stand for products of f32 alone.
+func.func @f(%q: memref<2x4x8x16xf16>, %k: memref<2x6x2x16xf16>, %v: memref<2x6x2x5xf16>, %o: memref<2x4x8x5xf16>) {
+  // expected-error@+1 {{precision bf16x6 is for q, k and v of f32 (rule S8)}}
+  attn.attention ins(%q, %k, %v : memref<2x4x8x16xf16>, memref<2x6x2x16xf16>, memref<2x6x2x5xf16>)
+      outs(%o : memref<2x4x8x5xf16>) {precision = #attn.precision<bf16x6>}
+  return
+}
+
+// -----
+
 // S1: scale.
 func.func @f(%q: memref<2x4x8x16xf32>, %k: memref<2x6x2x16xf32>, %v: memref<2x6x2x5xf32>, %o: memref<2x4x8x5xf32>) {
   // expected-error@+1 {{scale must be finite (rule S1)}}

@@ -20,7 +20,7 @@ func.func @attention(%q: tensor<?x?x8x16xbf16>, %k: tensor<?x?x2x16xbf16>,
                      %sinks: tensor<8xf32>, %c: index)
     -> (tensor<?x?x8x5xbf16>, tensor<?x8x?xf32>) {
   // CHECK: attn.attention ins(%{{.*}}, %{{.*}}, %{{.*}} : tensor<?x?x8x16xbf16>, tensor<?x?x2x16xbf16>, tensor<?x?x2x5xbf16>) outs(%{{.*}} : tensor<?x?x8x5xbf16>) -> tensor<?x?x8x5xbf16>
-  // GENERIC: "attn.attention"(%{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}) <{operandSegmentSizes = array<i32: 1, 1, 1, 0, 0, 0, 0, 0, 1>}> ({
+  // GENERIC: "attn.attention"(%{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}) <{operandSegmentSizes = array<i32: 1, 1, 1, 0, 0, 0, 0, 0, 1>, precision = #attn.precision<full>}> ({
   %0 = attn.attention
     ins(%q, %k, %v : tensor<?x?x8x16xbf16>, tensor<?x?x2x16xbf16>, tensor<?x?x2x5xbf16>)
     outs(%o : tensor<?x?x8x5xbf16>) -> tensor<?x?x8x5xbf16>
@@ -39,6 +39,21 @@ func.func @attention(%q: tensor<?x?x8x16xbf16>, %k: tensor<?x?x2x16xbf16>,
       kv_tile = 128, vector = 16, unroll = 8, kv_split = 1024>}
     -> tensor<?x?x8x5xbf16>, tensor<?x8x?xf32>
   return %1#0, %1#1 : tensor<?x?x8x5xbf16>, tensor<?x8x?xf32>
+}
+
+// CHECK-LABEL: func @precision
+func.func @precision(%q: memref<2x8x4x16xf32>, %k: memref<2x8x4x16xf32>) {
+  // CHECK: attn.attention
+  // CHECK-SAME: {precision = #attn.precision<bf16x6>}
+  attn.attention ins(%q, %k, %k : memref<2x8x4x16xf32>, memref<2x8x4x16xf32>, memref<2x8x4x16xf32>)
+    outs(%q : memref<2x8x4x16xf32>) {precision = #attn.precision<bf16x6>}
+  // The default is not printed.
+  // CHECK: attn.attention
+  // CHECK-NOT: precision
+  // CHECK: return
+  attn.attention ins(%q, %k, %k : memref<2x8x4x16xf32>, memref<2x8x4x16xf32>, memref<2x8x4x16xf32>)
+    outs(%q : memref<2x8x4x16xf32>) {precision = #attn.precision<full>}
+  return
 }
 
 // CHECK-LABEL: func @layout

@@ -124,6 +124,15 @@ TEST_F(BuildModuleTest, FullInterface) {
   EXPECT_EQ(function.getNumResults(), 4u);
 }
 
+TEST_F(BuildModuleTest, Precision) { // S8
+  for (auto [text, precision] :
+       {std::pair("", fovea::attn::Precision::Full),
+        std::pair("precision: bf16x6\n", fovea::attn::Precision::BF16x6)})
+    build(basics + text).walk([&](fovea::attn::AttentionOp op) {
+      EXPECT_EQ(op.getPrecision(), precision);
+    });
+}
+
 TEST_F(BuildModuleTest, MaskKeepsItsPlaceInTheSpec) {
   func::FuncOp function = build(basics + "mask: j < 3\n");
   auto loc = dyn_cast<FileLineColLoc>(function.getLoc());

@@ -107,6 +107,14 @@ TEST(ErrorTest, Scalars) {
                                "`50 * tanh(s / 50)`");
   expectError("name: f\ndtype: f8\nheads: 4\nhead_dim: 8\n",
               "2:8: error: expected a dtype: f32, f16, bf16 or f64");
+  for (const char *precision : {"bf16x3", "[full]"})
+    expectErrorBelow(std::string("precision: ") + precision + "\n",
+                     "5:12: error: expected full (products of f32) or bf16x6 "
+                     "(six products of bf16, on matrix units) (rule S8)");
+  expectError("name: f\ndtype: f16\nheads: 4\nhead_dim: 8\n"
+              "precision: bf16x6\n",
+              "5:12: error: bf16x6 stands for products of f32; leave precision "
+              "out for other dtypes (rule S8)");
   for (const char *outputs : {"[lse]", "[o, o]", "[]", "o", "[o, lse, o]"})
     expectErrorBelow(std::string("outputs: ") + outputs + "\n",
                      "5:10: error: expected [o] or [o, lse] (rule R1)");

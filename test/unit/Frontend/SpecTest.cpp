@@ -32,6 +32,7 @@ TEST(SpecTest, Defaults) {
   EXPECT_EQ(spec.kvHeads, 4);
   EXPECT_EQ(spec.qkWidth, 8);
   EXPECT_EQ(spec.valueWidth, 8);
+  EXPECT_EQ(spec.precision, fovea::attn::Precision::Full);
   EXPECT_FALSE(spec.batch || spec.queryLength || spec.kvLength || spec.scale);
   EXPECT_FALSE(spec.rope || spec.qkNorm || spec.sinks || spec.kvCache);
   EXPECT_TRUE(spec.lse);
@@ -59,6 +60,14 @@ TEST(SpecTest, SizesAndScalars) {
   EXPECT_EQ(spec.scale, -0.5);
   EXPECT_TRUE(spec.sinks);
   EXPECT_FALSE(spec.lse);
+}
+
+TEST(SpecTest, Precision) { // S8
+  EXPECT_EQ(good(basics + "precision: bf16x6\n").precision,
+            fovea::attn::Precision::BF16x6);
+  Spec spec = good("name: f\ndtype: f64\nheads: 4\nhead_dim: 8\n"
+                   "precision: full\n");
+  EXPECT_EQ(spec.precision, fovea::attn::Precision::Full);
 }
 
 TEST(SpecTest, Json) {

@@ -39,10 +39,10 @@ TEST_F(ErrorBoundTest, HasTheTermsOfTheDocs) {
   EXPECT_DOUBLE_EQ(ErrorBound(b.getBF16Type(), 0).ofOutput(3, 5, 7),
                    0x1p-8 * 3 + 0x1p-24 * (2 * 4 * 5 + 2 * 7));
   // Matrix units: + (u_T + 2^-17) w, and + 2^-18 for LSE.
-  EXPECT_DOUBLE_EQ(ErrorBound(b.getBF16Type(), 0, true).ofOutput(3, 5, 7),
+  EXPECT_DOUBLE_EQ(ErrorBound(b.getBF16Type(), 0, 1).ofOutput(3, 5, 7),
                    0x1p-8 * (3 + 5) + 0x1p-17 * 5 +
                        0x1p-24 * (2 * 4 * 5 + 2 * 7));
-  EXPECT_DOUBLE_EQ(ErrorBound(b.getBF16Type(), 16, true).ofLogSumExp(-3, 7),
+  EXPECT_DOUBLE_EQ(ErrorBound(b.getBF16Type(), 16, 1).ofLogSumExp(-3, 7),
                    ErrorBound(b.getBF16Type(), 16).ofLogSumExp(-3, 7) +
                        0x1p-18);
   EXPECT_EQ(ErrorBound(b.getF32Type(), 16).ofOutput(0, 0, 0), 0);
@@ -51,18 +51,34 @@ TEST_F(ErrorBoundTest, HasTheTermsOfTheDocs) {
   EXPECT_DOUBLE_EQ(ErrorBound(b.getBF16Type(), 1).ofAppended(-3, 5),
                    0x1p-8 * 2 * 3 + 0x1p-24 * 8 * 5);
   // What rounding q and k does is there for matrix units only.
-  EXPECT_DOUBLE_EQ(ErrorBound(b.getBF16Type(), 0, true).ofOutput(3, 5, 7, 11),
-                   ErrorBound(b.getBF16Type(), 0, true).ofOutput(3, 5, 7) + 11);
+  EXPECT_DOUBLE_EQ(ErrorBound(b.getBF16Type(), 0, 1).ofOutput(3, 5, 7, 11),
+                   ErrorBound(b.getBF16Type(), 0, 1).ofOutput(3, 5, 7) + 11);
   EXPECT_EQ(ErrorBound(b.getBF16Type(), 0).ofLogSumExp(-3, 7, 11),
             ErrorBound(b.getBF16Type(), 0).ofLogSumExp(-3, 7));
-  EXPECT_EQ(ErrorBound::ofMatrixOperands(b.getBF16Type(), 1), 0x3p-8);
-  EXPECT_EQ(ErrorBound::ofMatrixOperands(b.getBF16Type(), 0), 0);
+  EXPECT_EQ(ErrorBound::ofMatrixOperands(1, 1), 0x3p-8);
+  EXPECT_EQ(ErrorBound::ofMatrixOperands(1, 0), 0);
   // f16 is exact in two terms, of which one product is left out.
-  EXPECT_EQ(ErrorBound::ofMatrixOperands(b.getF16Type(), 0), 0x3p-16);
-  EXPECT_EQ(ErrorBound::ofMatrixOperands(b.getF16Type(), 3), 0x6p-16);
-  EXPECT_DOUBLE_EQ(ErrorBound(b.getF16Type(), 0, true).ofOutput(3, 5, 7),
+  EXPECT_EQ(ErrorBound::ofMatrixOperands(2, 0), 0x3p-16);
+  EXPECT_EQ(ErrorBound::ofMatrixOperands(2, 3), 0x6p-16);
+  EXPECT_DOUBLE_EQ(ErrorBound(b.getF16Type(), 0, 2).ofOutput(3, 5, 7),
                    0x1p-11 * 3 + (0x1p-15 + 0x1p-17) * 5 +
                        0x1p-24 * (2 * 4 * 5 + 2 * 7) + 0x1.1p-25);
+  // f32 is exact in three terms, of which three products are left out.
+  EXPECT_EQ(ErrorBound::ofMatrixOperands(3, 0), 0x3p-24);
+  EXPECT_EQ(ErrorBound::ofMatrixOperands(3, 2), 0x3p-24);
+  EXPECT_DOUBLE_EQ(ErrorBound(b.getF32Type(), 16, 3).ofOutput(3, 5, 7, 11),
+                   0x1p-24 * (3 + 5 + 2 * 8 * 5 + 2 * 7) + 11);
+  EXPECT_EQ(ErrorBound(b.getF32Type(), 16, 3).ofLogSumExp(-3, 7, 11),
+            ErrorBound(b.getF32Type(), 16).ofLogSumExp(-3, 7) + 11);
+  // Every product with a weight may be flushed.
+  EXPECT_DOUBLE_EQ(ErrorBound(b.getF32Type(), 16, 3).ofOutput(0, 0x1p-149, 0),
+                   0x1p-119 + 0x1p-124);
+  EXPECT_EQ(ErrorBound(b.getF32Type(), 0, 3).describe(),
+            "each element of o within 2^-24 |o| + 2^-24 sum_j p_j |v_j| + "
+            "2^-23 (log2 n + 4) sum_j p_j |v_j| + 2^-23 sum_j p_j r_j |v_j - "
+            "o| of the exact o, for n keys attended to and r_j the magnitude "
+            "of the roundings in score j; more where q k is rounded for matrix "
+            "units (docs/semantics.md)");
   EXPECT_EQ(ErrorBound(b.getBF16Type(), 0).describe(),
             "each element of o within 2^-8 |o| + 2^-23 (log2 n + 4) sum_j p_j "
             "|v_j| + 2^-23 sum_j p_j r_j |v_j - o| of the exact o, for n keys "

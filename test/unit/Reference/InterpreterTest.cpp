@@ -216,6 +216,33 @@ TEST_F(InterpreterTest, ErrorsOfRoundedOperands) {
   EXPECT_EQ(stored.operandErrors[1]->data[0], 0.0);
 }
 
+TEST_F(InterpreterTest, ErrorsOfSixProducts) { // S8
+  auto attend = [&](const std::string &precision, double query, double key) {
+    Interpretation result = run(
+        R"(
+      func.func @f(%q: tensor<1x1x1x2xf32>, %k: tensor<1x2x1x2xf32>,
+                   %o: tensor<1x1x1x2xf32>, %lse: tensor<1x1x1xf32>)
+          -> (tensor<1x1x1x2xf32>, tensor<1x1x1xf32>) {
+        %r:2 = attn.attention
+          ins(%q, %k, %k : tensor<1x1x1x2xf32>, tensor<1x2x1x2xf32>, tensor<1x2x1x2xf32>)
+          outs(%o, %lse : tensor<1x1x1x2xf32>, tensor<1x1x1xf32>)
+          mask("j < 1") {scale = 0.125 : f64, precision = #attn.precision<)" +
+            precision + R"(>}
+          -> tensor<1x1x1x2xf32>, tensor<1x1x1xf32>
+        return %r#0, %r#1 : tensor<1x1x1x2xf32>, tensor<1x1x1xf32>
+      })",
+        {make({1, 1, 1, 2}, {query, 0}), make({1, 2, 1, 2}, {key, 0, 0, 0}),
+         make({1, 1, 1, 2}, {nan, nan}), make({1, 1, 1}, {nan})},
+        {.errorSums = true});
+    return result.operandErrors[1]->data[0];
+  };
+  EXPECT_EQ(attend("full", 2, 4), 0.0);
+  EXPECT_DOUBLE_EQ(attend("bf16x6", 2, 4), 0.125 * 3 * 0x1p-24 * 8);
+  // What is below the normal numbers is lost.
+  EXPECT_DOUBLE_EQ(attend("bf16x6", 0x1p100, 0x1p-120),
+                   0.125 * (3 * 0x1p-24 * 0x1p-20 + 0x1p-125 * 0x1p100));
+}
+
 TEST_F(InterpreterTest, CountsWhoAttends) { // M1
   attend("mask(\"j <= i and j != 1\")", 3, {1, 2, 3});
   llvm::Expected<SmallVector<Tensor>> counts = countAttending(
