@@ -33,7 +33,8 @@ constexpr int64_t callsPerKernel = 20;
 constexpr unsigned secondsPerKernel = 300;
 /// Kernels that shrinking a failure may compile, calls it may make of each, and
 /// how long it begins others.
-constexpr unsigned triesToShrink = 300, callsToShrink = 4, secondsToShrink = 240;
+constexpr unsigned triesToShrink = 300, callsToShrink = 4,
+                   secondsToShrink = 240;
 
 constexpr const char *symbolNames[] = {"B", "M", "N", "C"};
 
