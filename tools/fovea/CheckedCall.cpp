@@ -117,7 +117,8 @@ private:
     while (work() > workLimit && !result.symbols.empty()) {
       int64_t &largest =
           *std::max_element(result.symbols.begin(), result.symbols.end());
-      if (largest == 0)
+      // Where lengths are fixed: a call of nothing would check nothing.
+      if (largest <= 1)
         break;
       largest = largest * 3 / 4;
     }
