@@ -193,22 +193,23 @@ struct LowerRowsPass : fovea::impl::LowerRowsBase<LowerRowsPass> {
     return success();
   }
 
-  void lowerSplit(ImplicitLocOpBuilder &b, SplitOp op) {
+  LogicalResult lower(ImplicitLocOpBuilder &b, SplitOp op) {
     auto element = cast<FloatType>(memrefOf(op.getSource()).getElementType());
-    forEachStrideCase(
-        b, {op.getSource(), op.getDest()}, vectorBits / element.getWidth(),
-        [&](ValueRange views, int64_t lanes) {
-          Value source = views[0], terms = views[1];
-          forEachRow(b, source, 0, 1, [&](ValueRange row) {
-            forEachVector(b, memrefOf(source).getDimSize(1), lanes,
-                          [&](Value offset, int64_t lanes) {
-                            Value value = loadConverted(
-                                b, b.getLoc(), getLaneType(element, lanes),
-                                source, {row[0], offset});
-                            emitTerms(b, op, value, terms, row[0], offset);
-                          });
-          });
-        });
+    forEachCase(b, {op.getSource(), op.getDest()}, op.getSource(),
+                [&](ValueRange views, int64_t lanes) {
+                  Value source = views[0], terms = views[1];
+                  forEachRow(b, source, 0, 1, [&](ValueRange row) {
+                    forEachVector(
+                        b, memrefOf(source).getDimSize(1), lanes,
+                        [&](Value offset, int64_t lanes) {
+                          Value value = loadConverted(
+                              b, b.getLoc(), getLaneType(element, lanes),
+                              source, {row[0], offset});
+                          emitTerms(b, op, value, terms, row[0], offset);
+                        });
+                  });
+                });
+    return success();
   }
 
   void runOnOperation() override {
@@ -218,11 +219,7 @@ struct LowerRowsPass : fovea::impl::LowerRowsBase<LowerRowsPass> {
     };
     if (failed(lowerOperations<GatherRowsOp>(root, lowerOne)) ||
         failed(lowerOperations<ScatterRowsOp>(root, lowerOne)) ||
-        failed(lowerOperations<SplitOp>(
-            root, [&](ImplicitLocOpBuilder &b, SplitOp op) {
-              lowerSplit(b, op);
-              return success();
-            })))
+        failed(lowerOperations<SplitOp>(root, lowerOne)))
       signalPassFailure();
   }
 };
