@@ -94,6 +94,7 @@ public:
     return Found == Counts.end() ? 0 : Found->second;
   }
   size_t size() const { return Counts.size(); }
+  std::mutex &lock() { return Lock; }
   void print(const char *Title) const {
     printf("%s:\n", Title);
     for (const auto &[Name, Count] : Counts)
@@ -1260,7 +1261,12 @@ void askAround(Random &R) {
 void forkOnce(Random &R, const Contexts &All) {
   uint64_t Stream = R.stream();
   fflush(nullptr);
-  pid_t Child = fork();
+  pid_t Child;
+  {
+    // The child has no thread that could release what another one held here.
+    std::scoped_lock Locks(Statuses.lock(), Operations.lock(), Faults.lock());
+    Child = fork();
+  }
   if (Child == 0) {
     alarm(120);
     Failures = 0;
