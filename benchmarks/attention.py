@@ -3,9 +3,10 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Whole attention calls: the share of what this machine can do, beside torch.
 
-Every round takes each case once with each implementation, and the machine's own rate around
-it: of fused multiply-adds on registers, or, for a decode, of reading memory. What is printed
-are medians over the rounds, so that a clock that drifts or a busy neighbour meets all alike.
+Every round takes each case once with each implementation, and the machine's own rates around
+it: of fused multiply-adds on registers, for bf16 on AMX of tile products (of zeros, and of random
+numbers, which take more power), or, for a decode, of reading memory. What is printed are medians
+over the rounds, so that a clock that drifts or a busy neighbour meets all alike.
 Operations are counted for attended pairs only, 2 (D + E) for each; bytes are those of K and V,
 which a decode reads from caches that take turns, so that none is in a cache of the processor.
 Peers are torch's scaled_dot_product_attention and its compiled flex_attention, whose first call
@@ -13,7 +14,7 @@ of a shape compiles for half a minute.
 
     python benchmarks/attention.py --build build/release  # prints a table
     python benchmarks/attention.py --only decode --json a.json --svg a.svg --rounds 30
-    python benchmarks/attention.py --isa x86-64-v3        # Fovea and torch both kept to AVX2
+    python benchmarks/attention.py --isa x86-64-v3        # all of them kept to AVX2
 """
 
 from __future__ import annotations
@@ -130,6 +131,42 @@ READ_BYTES = 256 << 20
 # What of torch stands for an instruction set.
 TORCH_CAPABILITY = {"x86-64-v3": "avx2", "avx512": "avx512"}
 
+Rate = Callable[[], float]
+Result = dict[str, Any]
+
+
+class Machine:
+    """What this machine does in a second, if kept to an instruction set or none."""
+
+    def __init__(self, build: Path, isa: str | None) -> None:
+        self.library = ctypes.CDLL(str(build / "benchmarks" / "fovea_machine_rate.so"))
+        for function in ("fma", "tile", "read"):
+            getattr(self.library, f"fovea_{function}_rate").restype = ctypes.c_double
+        self.isa = isa
+        has_wide = isa != "x86-64-v3" and self.library.fovea_fma_rate(1, 16) > 0
+        self.lanes = 16 if has_wide else 8
+        self.has_tiles = isa is None and self.library.fovea_tile_rate(1, 0) > 0
+
+    def arithmetic(self, case: Case, threads: int) -> dict[str, Rate]:
+        """Operations; what shares are of comes first."""
+        rates: dict[str, Rate] = {}
+        if self.has_tiles and case.dtype == "bf16":
+            rates["AMX, zeros"] = lambda: self.library.fovea_tile_rate(threads, 0)
+            rates["AMX, random"] = lambda: self.library.fovea_tile_rate(threads, 1)
+        rates["FMA"] = lambda: self.library.fovea_fma_rate(threads, self.lanes)
+        return rates
+
+    def reading(self, block: np.ndarray, threads: int) -> dict[str, Rate]:
+        """Bytes of the block, another part of it each time."""
+        size = min(READ_BYTES, block.nbytes)
+        offsets = itertools.cycle(range(0, block.nbytes - size + 1, size))
+
+        def read() -> float:
+            address = ctypes.c_void_p(block.ctypes.data + next(offsets))
+            return self.library.fovea_read_rate(threads, address, ctypes.c_size_t(size))
+
+        return {"reading": read}
+
 
 def import_torch() -> Any:
     try:
@@ -180,34 +217,39 @@ def make_peers(
 @dataclass
 class Prepared:
     """A case ready to run: the implementations on the same numbers, checked against each other,
-    and the machine's rate in its unit."""
+    and the machine's rates in its unit."""
 
     case: Case
-    implementations: dict[str, Callable[[], None]]
-    calibrate: Callable[[], float]
+    implementations: dict[str, Callable[[], Any]]
+    rates: dict[str, Rate]
+
+
+def compile_kernel(name: str, spec: str, folder: Path, build: Path) -> fovea.Kernel:
+    library = folder / f"{name}.so"
+    if not library.exists():
+        path = folder / f"{name}.yaml"
+        path.write_text(spec)
+        fovea.compile_spec(path, folder, name=name, driver=build / "bin" / "fovea")
+    return fovea.load(library)
 
 
 def prepare(
-    case: Case, threads: int, options: argparse.Namespace, folder: Path, torch: Any
+    case: Case,
+    threads: int,
+    machine: Machine,
+    options: argparse.Namespace,
+    folder: Path,
+    torch: Any,
 ) -> Prepared:
-    build = options.build
-    library = folder / f"{case.kernel}.so"
-    if not library.exists():
-        spec = folder / f"{case.kernel}.yaml"
-        spec.write_text(case.spec)
-        fovea.compile_spec(spec, folder, name=case.kernel, driver=build / "bin" / "fovea")
-    kernel = fovea.load(library)
+    kernel = compile_kernel(case.kernel, case.spec, folder, options.build)
     context = kernel.create_context(threads)
-    machine = ctypes.CDLL(str(build / "benchmarks" / "fovea_machine_rate.so"))
-    machine.fovea_fma_rate.restype = ctypes.c_double
-    machine.fovea_read_rate.restype = ctypes.c_double
 
     random = np.random.default_rng(1)
     q = case.draw(random, case.queries, case.heads)
     k, v = (case.draw(random, case.keys, case.kv_heads) for _ in range(2))
     o = np.empty_like(q)
     caches = [(k, v)]
-    calibrate: Callable[[], float] = lambda: machine.fovea_fma_rate(threads)  # noqa: E731
+    rates = machine.arithmetic(case, threads)
     if case.is_decode:
         # One block of memory, so that its reading can be timed as a whole.
         count = max(1, CACHE_BYTES // int(case.work))
@@ -221,12 +263,7 @@ def prepare(
             copy[:] = stored
             caches.append(copy.transpose(order))
         caches = list(zip(caches[::2], caches[1::2], strict=True))
-        reads = min(READ_BYTES, block.nbytes)
-        offsets = itertools.cycle(range(0, block.nbytes - reads + 1, reads))
-
-        def calibrate() -> float:
-            address = ctypes.c_void_p(block.ctypes.data + next(offsets))
-            return machine.fovea_read_rate(threads, address, ctypes.c_size_t(reads))
+        rates = machine.reading(block, threads)
 
     calls = [kernel.bind(q=q, k=k, v=v, o=o, context=context) for k, v in caches]
     turns = itertools.cycle(calls)
@@ -241,7 +278,7 @@ def prepare(
         error = np.abs(peer_o - o.astype(np.float32)).max()
         if error > {"f32": 1e-4, "f16": 4e-3, "bf16": 3e-2}[case.dtype]:
             sys.exit(f"{case.name}: {name} and fovea differ by {error}")
-    return Prepared(case, {"fovea": run, **peers}, calibrate)
+    return Prepared(case, {"fovea": run, **peers}, rates)
 
 
 def measure(run: Callable[[], None], least: float) -> float:
@@ -255,48 +292,53 @@ def measure(run: Callable[[], None], least: float) -> float:
             return spent / calls
 
 
-def benchmark(
-    case: Case, threads: int, options: argparse.Namespace, folder: Path, torch: Any
-) -> list[dict[str, Any]]:
-    prepared = prepare(case, threads, options, folder, torch)
-    rates: list[float] = []
+def benchmark(prepared: Prepared, threads: int, options: argparse.Namespace) -> list[Result]:
+    case = prepared.case
+    rates: dict[str, list[float]] = {name: [] for name in prepared.rates}
     seconds: dict[str, list[float]] = {name: [] for name in prepared.implementations}
     for _ in range(options.rounds):
         for name, run in prepared.implementations.items():
-            rates.append(prepared.calibrate())
+            for rate, calibrate in prepared.rates.items():
+                rates[rate].append(calibrate())
             seconds[name].append(measure(run, options.least))
-    rate = statistics.median(rates)
-    return [
-        {
-            "case": case.name,
-            "threads": threads,
-            "implementation": name,
-            "milliseconds": 1e3 * statistics.median(spent),
-            "share": case.work / statistics.median(spent) / rate,
-            "rate": rate,
-            "unit": "B/s read" if case.is_decode else "FLOP/s",
-        }
-        for name, spent in seconds.items()
-    ]
+    medians = {rate: statistics.median(values) for rate, values in rates.items()}
+    results = []
+    for name, spent in seconds.items():
+        done = case.work / statistics.median(spent)
+        shares = {rate: done / value for rate, value in medians.items()}
+        results.append(
+            {
+                "case": case.name,
+                "threads": threads,
+                "implementation": name,
+                "milliseconds": 1e3 * statistics.median(spent),
+                "share": next(iter(shares.values())),
+                "shares": shares,
+                "rates": medians,
+                "unit": "B/s" if case.is_decode else "FLOP/s",
+            }
+        )
+    return results
 
 
-def print_table(results: list[dict[str, Any]]) -> None:
+def print_table(results: list[Result]) -> None:
     for threads in sorted({result["threads"] for result in results}):
         chosen = [result for result in results if result["threads"] == threads]
         names = list(dict.fromkeys(result["implementation"] for result in chosen))
-        print(f"\n{threads} thread(s); shares of multiply-adds on registers, or of reading\n")
+        print(f"\n{threads} thread(s); shares of the machine's first rate\n")
         columns = " | ".join(f"{name} ms | {name} share" for name in names)
         print(f"| case | machine | {columns} |")
         print("|---" * (2 * len(names) + 2) + "|")
         for case in dict.fromkeys(result["case"] for result in chosen):
             mine = [result for result in chosen if result["case"] == case]
-            cells = [case, f"{mine[0]['rate'] / 1e9:.0f} G{mine[0]['unit']}"]
+            rates = [f"{rate / 1e9:.0f} ({name})" for name, rate in mine[0]["rates"].items()]
+            cells = [case, f"{', '.join(rates)} G{mine[0]['unit']}"]
             for result in mine:
                 cells += [f"{result['milliseconds']:.3f}", f"{100 * result['share']:.0f} %"]
             print("| " + " | ".join(cells) + " |")
 
 
-def draw(results: list[dict[str, Any]], path: str) -> None:
+def draw(results: list[Result], path: str) -> None:
     import matplotlib
 
     matplotlib.use("svg")
@@ -315,7 +357,7 @@ def draw(results: list[dict[str, Any]], path: str) -> None:
             axis.barh(places, [100 * r["share"] for r in chosen], 0.38, label=name)
         axis.set_yticks(np.arange(len(cases)), cases)
         axis.set_title(f"{count} thread(s)")
-        axis.set_xlabel("% of the machine's multiply-adds (decode: of its reading)")
+        axis.set_xlabel("% of what the machine does, in the same run")
         axis.grid(axis="x", alpha=0.3)
     figure.axes[0].invert_yaxis()
     figure.axes[-1].legend(loc="lower right")
@@ -348,6 +390,7 @@ def main() -> None:
         os.environ["FOVEA_ISA"] = options.isa
         os.environ["ATEN_CPU_CAPABILITY"] = TORCH_CAPABILITY[options.isa]
     torch = import_torch()
+    machine = Machine(options.build, options.isa)
     cases = [case for case in CASES if re.search(options.only, case.name)]
     todo = list(itertools.product(options.threads, cases))
     results = []
@@ -357,7 +400,8 @@ def main() -> None:
                 torch.set_num_threads(threads)
                 torch.set_grad_enabled(False)
             print(f"{number + 1} of {len(todo)}: {case.name}, {threads} thread(s)", file=sys.stderr)
-            results += benchmark(case, threads, options, Path(folder), torch)
+            prepared = prepare(case, threads, machine, options, Path(folder), torch)
+            results += benchmark(prepared, threads, options)
     print_table(results)
     if options.json:
         Path(options.json).write_text(json.dumps(results, indent=1) + "\n")
