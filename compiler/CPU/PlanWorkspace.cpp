@@ -7,8 +7,8 @@
 // behind the other, each on a cache line of its own; a second function
 // @<kernel>_workspace with the same arguments returns the bytes needed, or -1
 // where they cannot be counted in 62 bits. Sizes may depend on extents,
-// parameters and the number of workers, never on data. Must run before
-// cpu.parallel is outlined; allocations elsewhere are refused.
+// parameters and the number of workers, never on data or strides. Must run
+// before cpu.parallel is outlined; allocations elsewhere are refused.
 
 #include "compiler/CPU/Passes.h"
 #include "dialects/cpu/IR/CpuOps.h"
@@ -90,7 +90,10 @@ static LogicalResult emitSizeFunction(func::FuncOp kernel,
       if (size.getDefiningOp())
         (void)getBackwardSlice(size, &slice, options);
   for (Operation *op : slice) {
-    if (!isMemoryEffectFree(op))
+    // Strides and addresses are not known where the size is asked for.
+    if (!isMemoryEffectFree(op) ||
+        isa<memref::ExtractStridedMetadataOp,
+            memref::ExtractAlignedPointerAsIndexOp>(op))
       return op->emitOpError(
           "takes part in the size of scratch memory, which must "
           "depend on extents and parameters alone");

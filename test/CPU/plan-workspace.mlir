@@ -87,3 +87,12 @@ func.func @of_data(%x: memref<?xindex>) -> memref<?xf32> {
   %a = memref.alloc(%n) : memref<?xf32>
   return %a : memref<?xf32>
 }
+
+// -----
+
+func.func @of_strides(%x: memref<?xf32, strided<[?]>>) -> memref<?xf32> {
+  // expected-error@+1 {{takes part in the size of scratch memory}}
+  %base, %offset, %size, %stride = memref.extract_strided_metadata %x : memref<?xf32, strided<[?]>> -> memref<f32>, index, index, index
+  %a = memref.alloc(%stride) : memref<?xf32>
+  return %a : memref<?xf32>
+}
