@@ -10,6 +10,9 @@
 
 #include "llvm/ExecutionEngine/Orc/ExecutionUtils.h"
 #include "llvm/ExecutionEngine/Orc/LLJIT.h"
+#include "llvm/ExecutionEngine/Orc/MapperJITLinkMemoryManager.h"
+#include "llvm/ExecutionEngine/Orc/MemoryMapper.h"
+#include "llvm/ExecutionEngine/Orc/ObjectLinkingLayer.h"
 #include "llvm/Support/TargetSelect.h"
 
 #include <thread>
@@ -23,13 +26,28 @@ namespace fovea {
 LoadedKernel::LoadedKernel() = default;
 LoadedKernel::~LoadedKernel() = default;
 
+/// One reservation holds all objects of a kernel, which reach each other by 32
+/// bits. By default each is mapped for itself, wherever there is room.
+static Expected<std::unique_ptr<llvm::orc::ObjectLayer>>
+createLinkingLayer(llvm::orc::ExecutionSession &session) {
+  constexpr size_t reservedBytes = 16 << 20;
+  auto memory = llvm::orc::MapperJITLinkMemoryManager::CreateWithMapper<
+      llvm::orc::InProcessMemoryMapper>(reservedBytes);
+  if (!memory)
+    return memory.takeError();
+  return std::make_unique<llvm::orc::ObjectLinkingLayer>(session,
+                                                         std::move(*memory));
+}
+
 Expected<std::unique_ptr<LoadedKernel>>
 LoadedKernel::load(Objects objects, llvm::StringRef kernelName) {
   LLVMInitializeX86TargetInfo();
   LLVMInitializeX86Target();
   LLVMInitializeX86TargetMC();
   Expected<std::unique_ptr<llvm::orc::LLJIT>> jit =
-      llvm::orc::LLJITBuilder().create();
+      llvm::orc::LLJITBuilder()
+          .setObjectLinkingLayerCreator(createLinkingLayer)
+          .create();
   if (!jit)
     return jit.takeError();
   llvm::orc::JITDylib &library = (*jit)->getMainJITDylib();
