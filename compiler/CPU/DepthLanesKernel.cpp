@@ -7,8 +7,13 @@
 // own type, and converted in registers. From q [L][D], k [n][D], v [n][E], acc
 // [L][E], max [L] and sum [L] to vector, scf and memref operations. Only the
 // rows that exist are computed, in blocks that divide the group. Memory is kept
-// busy by prefetches one unit ahead: QK fetches V of its keys, and PV K of the
-// next keys of the head.
+// busy by prefetches one unit ahead: QK fetches V of its keys, and PV the keys
+// that come next, in the order in which they lie in memory.
+//
+// Pairs. Of two vectors of bf16 the even and the odd elements are converted, by
+// one operation each, as they are the halves of the words in memory. So lanes
+// of Q are put in that order once, and columns of O back from it per block of
+// keys.
 //
 // Units of a block of rows: QK, sums over lanes that are reduced to scores S
 // [rows][keys]; softmax with keys in the lanes, where mask and score regions
@@ -38,6 +43,10 @@ constexpr int64_t cacheLine = 64;
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
+int64_t elementsOfLine(Value memref) {
+  return cacheLine * 8 / memrefOf(memref).getElementTypeBitWidth();
+}
+
 class DepthLanesKernel : PartialKernel {
 public:
   DepthLanesKernel(PartialOp op, func::FuncOp function);
@@ -50,11 +59,20 @@ private:
   void emitQK(const Values &rows, Value first, Value count);
   void emitKeyGroup(int64_t keys, const Values &rows, Value first, Value key);
   void emitDepthTail(const Values &rows, Value first, Value count);
-  void emitPrefetch(Value memref, Value row, Value column, int64_t count);
+  void emitPrefetch(Value memref, Value row, Value column);
+  void emitAhead(Value first, Value unit, int64_t lines);
   void emitSoftmax(Value firstRow, Value first, Value count);
   void emitPV(const Values &rows, Value first, Value count);
   void emitColumns(FloatBuilder &lanes, int64_t step, int64_t vectors,
-                   const Values &rows, Value column, Value first, Value count);
+                   const Values &rows, Value column, Value first, Value count,
+                   function_ref<void(Value)> meanwhile);
+
+  // Vectors in pairs.
+  bool areInPairs(Value memref, int64_t vectors);
+  Values loadVectors(Value memref, Value row, Value column, int64_t count);
+  Values splitPairs(ArrayRef<Value> vectors);
+  Values joinPairs(ArrayRef<Value> vectors);
+  void emitQueryPairs(Value rows);
 
   Values reduceToLanes(ArrayRef<Value> sums);
   Value reduce(Value vector, function_ref<Value(Value, Value)> combine);
@@ -69,8 +87,19 @@ private:
                            : vector::BroadcastOp::create(b, loc, type, scalar);
   }
 
+  int64_t linesOfKey() {
+    return llvm::divideCeil(depth, elementsOfLine(get(op.getKey())));
+  }
+  Value div(Value x, int64_t y) {
+    return arith::DivUIOp::create(b, loc, x, index(y));
+  }
+  Value rem(Value x, int64_t y) {
+    return arith::RemUIOp::create(b, loc, x, index(y));
+  }
+
   int64_t depth, columns, block, rowBlock, keyGroup;
   FloatBuilder scalar;
+  Value query;    // in the order in which vectors of K are loaded
   Value scores;   // [rowBlock][block, rounded up to vectors]
   Value attended; // the same, 1 or 0, if there is a mask
   Value alpha;    // [rowBlock], by which the accumulators shrink
@@ -97,6 +126,7 @@ DepthLanesKernel::DepthLanesKernel(PartialOp op, func::FuncOp function)
       scalar(b, loc, compute) {}
 
 void DepthLanesKernel::emit() {
+  query = get(op.getQuery());
   int64_t padded = llvm::alignTo(block, width);
   scores = allocateOnStack({rowBlock, padded});
   if (!op.getMask().empty())
@@ -105,6 +135,8 @@ void DepthLanesKernel::emit() {
   Value rows = sub(mul(get(op.getExtents()[1]), index(op.getGroup())),
                    get(op.getRow0()));
   rows = min(rows, index(op.getTileRows()));
+  if (areInPairs(get(op.getKey()), 2))
+    emitQueryPairs(rows);
   Value keys = memref::DimOp::create(b, loc, get(op.getKey()), 0);
   loop(index(0), keys, block, {}, [&](Value first, const Values &) -> Values {
     Value count = min(sub(keys, first), index(block));
@@ -144,26 +176,37 @@ void DepthLanesKernel::emitQK(const Values &rows, Value first, Value count) {
 
 void DepthLanesKernel::emitKeyGroup(int64_t keys, const Values &rows,
                                     Value first, Value key) {
-  Value query = get(op.getQuery()), keyRows = get(op.getKey());
+  Value keyRows = get(op.getKey());
   Values keyIndex;
   for (int64_t u = 0; u < keys; ++u) {
     keyIndex.push_back(add(add(first, key), index(u)));
-    emitPrefetch(get(op.getValue()), keyIndex.back(), index(0), columns);
+    for (int64_t x = 0; x < columns; x += elementsOfLine(get(op.getValue())))
+      emitPrefetch(get(op.getValue()), keyIndex.back(), index(x));
   }
   // Sums are ordered by row, then key.
   Values sums(rowBlock * keys, math.constant(0.0));
-  int64_t whole = depth - depth % width;
-  sums = loop(index(0), index(whole), width, sums, [&](Value d, Values sums) {
-    Values k;
-    for (int64_t u = 0; u < keys; ++u)
-      k.push_back(load(vectorType, keyRows, {keyIndex[u], d}));
-    for (int64_t r = 0; r < rowBlock; ++r) {
-      Value q = load(vectorType, query, {rows[r], d});
-      for (int64_t u = 0; u < keys; ++u)
-        sums[r * keys + u] = math.fma(q, k[u], sums[r * keys + u]);
-    }
-    return sums;
-  });
+  auto accumulate = [&](int64_t from, int64_t to, int64_t vectors) {
+    sums = loop(index(from), index(to), vectors * width, sums,
+                [&](Value d, Values sums) {
+                  SmallVector<Values> k;
+                  for (int64_t u = 0; u < keys; ++u)
+                    k.push_back(loadVectors(keyRows, keyIndex[u], d, vectors));
+                  for (int64_t x = 0; x < vectors; ++x)
+                    for (int64_t r = 0; r < rowBlock; ++r) {
+                      Value q = load(vectorType, query,
+                                     {rows[r], add(d, index(x * width))});
+                      for (int64_t u = 0; u < keys; ++u)
+                        sums[r * keys + u] =
+                            math.fma(q, k[u][x], sums[r * keys + u]);
+                    }
+                  return sums;
+                });
+  };
+  int64_t inPairs = areInPairs(keyRows, 2) ? depth - depth % (2 * width) : 0;
+  if (inPairs != 0)
+    accumulate(0, inPairs, 2);
+  if (inPairs + width <= depth)
+    accumulate(inPairs, depth - depth % width, 1);
   Values lanes = reduceToLanes(sums);
   auto piece = VectorType::get({keys}, compute);
   for (int64_t r = 0; r < rowBlock; ++r) {
@@ -175,6 +218,88 @@ void DepthLanesKernel::emitKeyGroup(int64_t keys, const Values &rows,
     Value row = vector::FromElementsOp::create(b, loc, piece, elements);
     vector::StoreOp::create(b, loc, row, scores, ValueRange{index(r), key});
   }
+}
+
+//===----------------------------------------------------------------------===//
+// Vectors in pairs
+//===----------------------------------------------------------------------===//
+
+/// Whether this many vectors are loaded in pairs.
+bool DepthLanesKernel::areInPairs(Value memref, int64_t vectors) {
+  return memrefOf(memref).getElementType().isBF16() && compute.isF32() &&
+         vectors % 2 == 0;
+}
+
+/// `count` vectors from a place on, in pairs as splitPairs would have them.
+Values DepthLanesKernel::loadVectors(Value memref, Value row, Value column,
+                                     int64_t count) {
+  Values vectors;
+  int64_t inPairs = areInPairs(memref, count) ? count : 0;
+  auto words = VectorType::get({2 * width}, b.getBF16Type());
+  for (int64_t x = 0; x < inPairs; x += 2) {
+    Value bits = vector::BitCastOp::create(
+        b, loc, cast<VectorType>(math.getIntType()),
+        load(words, memref, {row, add(column, index(x * width))}));
+    vectors.push_back(math.fromBits(
+        arith::ShLIOp::create(b, loc, bits, math.intConstant(16))));
+    vectors.push_back(math.fromBits(
+        arith::AndIOp::create(b, loc, bits, math.intConstant(0xffff0000))));
+  }
+  for (int64_t x = inPairs; x < count; ++x)
+    vectors.push_back(
+        load(vectorType, memref, {row, add(column, index(x * width))}));
+  return vectors;
+}
+
+/// The even and the odd elements of each two vectors.
+Values DepthLanesKernel::splitPairs(ArrayRef<Value> vectors) {
+  Values split;
+  for (size_t x = 0; x < vectors.size(); x += 2)
+    for (int64_t odd = 0; odd < 2; ++odd) {
+      SmallVector<int64_t> lanes;
+      for (int64_t lane = 0; lane < width; ++lane)
+        lanes.push_back(2 * lane + odd);
+      split.push_back(
+          vector::ShuffleOp::create(b, loc, vectors[x], vectors[x + 1], lanes));
+    }
+  return split;
+}
+
+/// What splitPairs was given.
+Values DepthLanesKernel::joinPairs(ArrayRef<Value> vectors) {
+  Values joined;
+  for (size_t x = 0; x < vectors.size(); x += 2)
+    for (int64_t half = 0; half < 2; ++half) {
+      SmallVector<int64_t> lanes;
+      for (int64_t lane = half * width; lane < (half + 1) * width; ++lane)
+        lanes.push_back(lane / 2 + lane % 2 * width);
+      joined.push_back(
+          vector::ShuffleOp::create(b, loc, vectors[x], vectors[x + 1], lanes));
+    }
+  return joined;
+}
+
+/// Copies Q for K in pairs.
+void DepthLanesKernel::emitQueryPairs(Value rows) {
+  Value source = query;
+  query = allocateOnStack({op.getTileRows(), depth});
+  auto copy = [&](int64_t from, int64_t to, int64_t vectors) {
+    loop(index(0), rows, 1, {}, [&](Value row, const Values &) -> Values {
+      return loop(index(from), index(to), vectors * width, {},
+                  [&](Value d, const Values &) -> Values {
+                    Values q = loadVectors(source, row, d, vectors);
+                    if (vectors == 2)
+                      q = splitPairs(q);
+                    for (int64_t x = 0; x < vectors; ++x)
+                      store(q[x], query, {row, add(d, index(x * width))});
+                    return {};
+                  });
+    });
+  };
+  int64_t inPairs = depth - depth % (2 * width);
+  copy(0, inPairs, 2);
+  if (inPairs + width <= depth)
+    copy(inPairs, depth - depth % width, 1);
 }
 
 /// Lane i % width of vector i / width is the sum over the lanes of sums[i].
@@ -230,16 +355,13 @@ void DepthLanesKernel::emitDepthTail(const Values &rows, Value first,
   });
 }
 
-/// Elements [column, column + count) of a row, which may lie beyond the memory:
-/// a prefetch does not fault.
-void DepthLanesKernel::emitPrefetch(Value memref, Value row, Value column,
-                                    int64_t count) {
-  int64_t elements = cacheLine * 8 / memrefOf(memref).getElementTypeBitWidth();
-  for (int64_t x = 0; x < count; x += elements)
-    memref::PrefetchOp::create(b, loc, memref,
-                               ValueRange{row, add(column, index(x))},
-                               /*isWrite=*/false, /*localityHint=*/3,
-                               /*isDataCache=*/true);
+/// The line of an element, which may lie beyond the memory: a prefetch does not
+/// fault. It goes to the second-level cache, as both products' data together
+/// are more than the first level holds.
+void DepthLanesKernel::emitPrefetch(Value memref, Value row, Value column) {
+  memref::PrefetchOp::create(b, loc, memref, ValueRange{row, column},
+                             /*isWrite=*/false, /*localityHint=*/2,
+                             /*isDataCache=*/true);
 }
 
 //===----------------------------------------------------------------------===//
@@ -331,28 +453,71 @@ void DepthLanesKernel::emitPV(const Values &rows, Value first, Value count) {
   int64_t whole = columns / width;
   int64_t vectors =
       std::min(whole, std::max<int64_t>((chains + rowBlock - 1) / rowBlock, 2));
-  if (whole != 0) {
-    int64_t step = vectors * width, rest = whole % vectors;
-    loop(index(0), index((whole - rest) * width), step, {},
+  int64_t done = 0;
+  // Steps of this many vectors; of each `period` steps the first fetches of K
+  // the next `lines` lines for each key.
+  auto emitSteps = [&](int64_t vectors, int64_t steps, int64_t period,
+                       int64_t lines) {
+    if (steps == 0)
+      return;
+    int64_t step = vectors * width, span = step * period;
+    loop(index(done), index(done + steps * step), span, {},
          [&](Value column, const Values &) -> Values {
-           emitColumns(math, width, vectors, rows, column, first, count);
+           Value begun = mul(div(column, span), count);
+           for (int64_t x = 0; x < period; ++x)
+             emitColumns(math, width, vectors, rows,
+                         add(column, index(x * step)), first, count,
+                         [&](Value key) {
+                           if (x == 0)
+                             emitAhead(first, add(begun, key), lines);
+                         });
            return {};
          });
-    if (rest != 0)
-      emitColumns(math, width, rest, rows, index((whole - rest) * width), first,
-                  count);
+    done += steps * step;
+  };
+  if (whole != 0) {
+    // Evenly over the steps.
+    int64_t steps = whole / vectors, wanted = linesOfKey();
+    int64_t period = std::max<int64_t>(steps / wanted, 1);
+    int64_t lines = llvm::divideCeil(wanted, steps);
+    int64_t fetching = std::min<int64_t>(
+        steps / period * period, llvm::divideCeil(wanted, lines) * period);
+    emitSteps(vectors, fetching, period, lines);
+    emitSteps(vectors, steps - fetching, 1, 0);
+    emitSteps(whole % vectors, whole % vectors != 0, 1, 0);
   }
   loop(index(whole * width), index(columns), 1, {},
        [&](Value column, const Values &) -> Values {
-         emitColumns(scalar, 1, 1, rows, column, first, count);
+         emitColumns(scalar, 1, 1, rows, column, first, count, [](Value) {});
          return {};
        });
 }
 
-/// `vectors` groups of `step` columns from `column` on, of the type of `lanes`.
+/// Fetches lines [unit * lines, (unit + 1) * lines) of the keys that follow the
+/// block at `first`, counted in the order in which they lie in memory: what
+/// memory delivers in order it delivers fastest.
+void DepthLanesKernel::emitAhead(Value first, Value unit, int64_t lines) {
+  Value keys = get(op.getKey()), from = add(first, index(block));
+  if (op.getNext()) {
+    Value isHere =
+        arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt, from,
+                              memref::DimOp::create(b, loc, keys, 0));
+    keys = arith::SelectOp::create(b, loc, isHere, keys, get(op.getNext()));
+    from = arith::SelectOp::create(b, loc, isHere, from, index(0));
+  }
+  for (int64_t x = 0; x < lines; ++x) {
+    Value line = add(mul(unit, index(lines)), index(x));
+    Value column = mul(rem(line, linesOfKey()), index(elementsOfLine(keys)));
+    emitPrefetch(keys, add(from, div(line, linesOfKey())), column);
+  }
+}
+
+/// `vectors` groups of `step` columns from `column` on, of the type of `lanes`;
+/// `meanwhile` emits what is done beside each key.
 void DepthLanesKernel::emitColumns(FloatBuilder &lanes, int64_t step,
                                    int64_t vectors, const Values &rows,
-                                   Value column, Value first, Value count) {
+                                   Value column, Value first, Value count,
+                                   function_ref<void(Value)> meanwhile) {
   Type type = lanes.getType();
   Value acc = get(op.getAcc()), value = get(op.getValue());
   Values at;
@@ -363,12 +528,10 @@ void DepthLanesKernel::emitColumns(FloatBuilder &lanes, int64_t step,
   auto accumulate = [&](bool readMaskedAsZero) {
     Values zeros(rowBlock * vectors, lanes.constant(0.0));
     return loop(index(0), count, 1, zeros, [&](Value key, Values sums) {
-      if (step == width)
-        emitPrefetch(get(op.getKey()), add(add(first, key), index(block)),
-                     at.front(), vectors * step);
-      Values v;
-      for (int64_t x = 0; x < vectors; ++x)
-        v.push_back(load(type, value, {add(first, key), at[x]}));
+      meanwhile(key);
+      Value row = add(first, key);
+      Values v = step == width ? loadVectors(value, row, at.front(), vectors)
+                               : Values{load(type, value, {row, at.front()})};
       for (int64_t r = 0; r < rowBlock; ++r) {
         auto element = [&](Value memref) {
           return broadcast(load(compute, memref, {index(r), key}), type);
@@ -387,6 +550,8 @@ void DepthLanesKernel::emitColumns(FloatBuilder &lanes, int64_t step,
     });
   };
   Values sums = sumsWithoutMaskedKeys(2, accumulate);
+  if (step == width && areInPairs(value, vectors))
+    sums = joinPairs(sums);
   for (int64_t r = 0; r < rowBlock; ++r)
     for (int64_t x = 0; x < vectors; ++x) {
       Values indices = {rows[r], at[x]};

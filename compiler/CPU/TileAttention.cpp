@@ -223,11 +223,14 @@ private:
   void emitKvLoop(OpBuilder &b, const Place &place, int64_t tileRows,
                   Value firstKey, Value endKey, TileBody body);
   void emitPartial(OpBuilder &b, const Tile &tile, const Place &place, Value k,
-                   Value v, Value j0, bool masked);
+                   Value v, Value next, Value j0, bool masked);
   void emitFinish(OpBuilder &b, const Tile &tile, const Place &place);
   Value emitKeyTile(OpBuilder &b, const RowSource &source, AffineMap map,
                     const Place &place, Value j0, Value count, Value buffer,
                     Value positions);
+  Value viewOfKeys(OpBuilder &b, const RowSource &source, AffineMap map,
+                   const Place &place, Value j0, Value count,
+                   MemRefType bufferType);
   Value keysOf(OpBuilder &b, Value batch);
   void splitHead(OpBuilder &b, Value index, Place &place);
 
@@ -258,9 +261,8 @@ AttentionTiler::Tile AttentionTiler::makeTile(int64_t size, Layout layout) {
   Value narrow = ix.cst(config.getNarrowQueryTile());
   tile.taken = layout == Layout::Rows ? ix.atMost(rows, narrow)
                                       : ix.both(fewRows, ix.less(narrow, rows));
-  // As many heads as leave two items for each worker: the more, the longer the
-  // runs of memory that are read in order. Where the mask empties different
-  // tiles for different heads, each walks on its own.
+  // At most as many heads as leave two items for each worker. Where the mask
+  // empties different tiles for different heads, each walks on its own.
   Value perWorker =
       ix.div(ix.mul(headCount, parts), ix.mul(workers, ix.cst(2)));
   Value most = ix.cst(maskDependsOnHead() ? 1 : kvHeads);
@@ -516,9 +518,17 @@ void AttentionTiler::emitKvLoop(OpBuilder &b, const Place &place,
       });
 }
 
+/// Rows like those of `buffer`, any number of them at any distance.
+static MemRefType rowsAnywhere(MemRefType buffer) {
+  return MemRefType::get(
+      {ShapedType::kDynamic, buffer.getDimSize(1)}, buffer.getElementType(),
+      StridedLayoutAttr::get(buffer.getContext(), ShapedType::kDynamic,
+                             {ShapedType::kDynamic, 1}));
+}
+
 void AttentionTiler::emitPartial(OpBuilder &b, const Tile &tile,
-                                 const Place &place, Value k, Value v, Value j0,
-                                 bool masked) {
+                                 const Place &place, Value k, Value v,
+                                 Value next, Value j0, bool masked) {
   AffineExpr m, n, d, e;
   MLIRContext *ctx = b.getContext();
   bindDims(ctx, m, n, d, e);
@@ -539,7 +549,7 @@ void AttentionTiler::emitPartial(OpBuilder &b, const Tile &tile,
       {AffineMap::get(4, 0, q, ctx), AffineMap::get(4, 0, keys, ctx),
        AffineMap::get(4, 0, values, ctx), AffineMap::get(4, 0, acc, ctx)});
   auto partial = PartialOp::create(
-      b, loc, TypeRange(), tile.rows, k, v,
+      b, loc, TypeRange(), tile.rows, k, v, next,
       ValueRange{place.b, place.g, place.row0, j0},
       ValueRange{batches, queries, place.keys}, op.getCaptures(), tile.acc,
       tile.max, tile.sum, b.getF64FloatAttr(op.getScaleOrDefault()),
@@ -846,22 +856,22 @@ void AttentionTiler::emitManyRows(OpBuilder &b, const Tile &buffers,
           endKey, emitKeyEnd(in, loc, op.getMask(), op.getCaptures(),
                              op.getCaptureNamesAttr(),
                              maskBoxOf(in, place, tile.size)));
-    emitKvLoop(
-        in, place, tile.size, firstKey, endKey,
-        [&](OpBuilder &inner, Value from, Value to, bool masked) {
-          Index k{inner, loc};
-          Value j0 = k.mul(from, k.cst(kvTile));
-          Value end = k.min(k.mul(to, k.cst(kvTile)), endKey);
-          Value count = k.sub(end, j0);
-          Value keyRows =
-              firstColumns(inner, rowsOf(inner, headKeys, j0, count), width);
-          // V of matrix units comes in blocks.
-          Value valueRows =
-              tile.layout == Layout::Matrix
-                  ? rowsOf(inner, headValues, from, k.sub(to, from))
-                  : rowsOf(inner, headValues, j0, count);
-          emitPartial(inner, tile, place, keyRows, valueRows, j0, masked);
-        });
+    emitKvLoop(in, place, tile.size, firstKey, endKey,
+               [&](OpBuilder &inner, Value from, Value to, bool masked) {
+                 Index k{inner, loc};
+                 Value j0 = k.mul(from, k.cst(kvTile));
+                 Value end = k.min(k.mul(to, k.cst(kvTile)), endKey);
+                 Value count = k.sub(end, j0);
+                 Value keyRows = firstColumns(
+                     inner, rowsOf(inner, headKeys, j0, count), width);
+                 // V of matrix units comes in blocks.
+                 Value valueRows =
+                     tile.layout == Layout::Matrix
+                         ? rowsOf(inner, headValues, from, k.sub(to, from))
+                         : rowsOf(inner, headValues, j0, count);
+                 emitPartial(inner, tile, place, keyRows, valueRows,
+                             /*next=*/nullptr, j0, masked);
+               });
   };
   if (!isChunked) {
     forEachTile(body, [&](OpBuilder &in, const Tile &tile, const Place &place) {
@@ -893,51 +903,57 @@ void AttentionTiler::emitManyRows(OpBuilder &b, const Tile &buffers,
 Value AttentionTiler::emitKeyTile(OpBuilder &b, const RowSource &source,
                                   AffineMap map, const Place &place, Value j0,
                                   Value count, Value buffer, Value positions) {
-  MLIRContext *ctx = b.getContext();
-  Value original = source.getSource();
   auto bufferType = cast<MemRefType>(buffer.getType());
-  int64_t tileWidth = bufferType.getDimSize(1);
-  Type element = bufferType.getElementType();
-  Index ix{b, loc};
-  auto anyRows =
-      MemRefType::get({ShapedType::kDynamic, tileWidth}, element,
-                      StridedLayoutAttr::get(ctx, ShapedType::kDynamic,
-                                             {ShapedType::kDynamic, 1}));
   auto gather = [&](OpBuilder &at) -> Value {
     source.emitTile(at, loc, place.b, place.g, j0, count, 1, map, keys,
                     positions, buffer);
     return memref::CastOp::create(
-        at, loc, anyRows, rowsOf(at, buffer, at.getIndexAttr(0), count));
+        at, loc, rowsAnywhere(bufferType),
+        rowsOf(at, buffer, at.getIndexAttr(0), count));
   };
-  auto type = cast<MemRefType>(original.getType());
-  if (source.hasChain() || type.getElementType() != element)
+  Value view = viewOfKeys(b, source, map, place, j0, count, bufferType);
+  if (!view)
     return gather(b);
-
-  auto metadata = memref::ExtractStridedMetadataOp::create(b, loc, original);
-  // Which dimension of the whole tensor each of (b, h, i, d) is.
-  auto dimension = [&](unsigned dim) { return dimensionOf(map, dim); };
-  Value unit = ix.equal(metadata.getStrides()[dimension(3)], ix.cst(1));
+  auto strides =
+      memref::ExtractStridedMetadataOp::create(b, loc, source.getSource())
+          .getStrides();
+  Index ix{b, loc};
+  Value unit = ix.equal(strides[dimensionOf(map, 3)], ix.cst(1));
   auto choice = scf::IfOp::create(
       b, loc, unit,
-      [&](OpBuilder &then, Location) {
-        Index at{then, loc};
-        Value offset = metadata.getOffset();
-        for (auto [dim, position] : {std::pair<unsigned, Value>(0, place.b),
-                                     std::pair<unsigned, Value>(1, place.g),
-                                     std::pair<unsigned, Value>(2, j0)})
-          offset = at.add(
-              offset, at.mul(position, metadata.getStrides()[dimension(dim)]));
-        Value view = memref::ReinterpretCastOp::create(
-            then, loc, anyRows, metadata.getBaseBuffer(), OpFoldResult(offset),
-            ArrayRef<OpFoldResult>{count, then.getIndexAttr(tileWidth)},
-            ArrayRef<OpFoldResult>{metadata.getStrides()[dimension(2)],
-                                   then.getIndexAttr(1)});
-        scf::YieldOp::create(then, loc, view);
-      },
+      [&](OpBuilder &then, Location) { scf::YieldOp::create(then, loc, view); },
       [&](OpBuilder &otherwise, Location) {
         scf::YieldOp::create(otherwise, loc, gather(otherwise));
       });
   return choice.getResult(0);
+}
+
+/// The same keys where they are stored, as if elements of a row lay side by
+/// side; nothing where a row must be computed or converted.
+Value AttentionTiler::viewOfKeys(OpBuilder &b, const RowSource &source,
+                                 AffineMap map, const Place &place, Value j0,
+                                 Value count, MemRefType bufferType) {
+  Value original = source.getSource();
+  if (source.hasChain() ||
+      cast<MemRefType>(original.getType()).getElementType() !=
+          bufferType.getElementType())
+    return nullptr;
+  Index ix{b, loc};
+  auto metadata = memref::ExtractStridedMetadataOp::create(b, loc, original);
+  // Which dimension of the whole tensor each of (b, h, i, d) is.
+  auto stride = [&](unsigned dim) {
+    return metadata.getStrides()[dimensionOf(map, dim)];
+  };
+  Value offset = metadata.getOffset();
+  for (auto [dim, position] : {std::pair<unsigned, Value>(0, place.b),
+                               std::pair<unsigned, Value>(1, place.g),
+                               std::pair<unsigned, Value>(2, j0)})
+    offset = ix.add(offset, ix.mul(position, stride(dim)));
+  return memref::ReinterpretCastOp::create(
+      b, loc, rowsAnywhere(bufferType), metadata.getBaseBuffer(),
+      OpFoldResult(offset),
+      ArrayRef<OpFoldResult>{count, b.getIndexAttr(bufferType.getDimSize(1))},
+      ArrayRef<OpFoldResult>{stride(2), b.getIndexAttr(1)});
 }
 
 /// One item per (batch, some kv heads, part of the keys), and a loop that
@@ -947,7 +963,15 @@ void AttentionTiler::emitFewRows(OpBuilder &b, const Tile &buffers,
                                  const KeyTile &keyTile) {
   Index ix{b, loc};
   int64_t kvTile = config.getKvTile(), split = config.getKvSplit();
-  Value itemHeads = buffers.itemTiles;
+  // Where the heads of a token lie side by side, the more of them an item walks
+  // along, the longer the runs of memory that are read in order. Where the keys
+  // of a head do, each head walks on its own.
+  auto strides =
+      memref::ExtractStridedMetadataOp::create(b, loc, key.getSource())
+          .getStrides();
+  Value sideBySide = ix.less(strides[dimensionOf(maps[1], 1)],
+                             strides[dimensionOf(maps[1], 4)]);
+  Value itemHeads = ix.select(sideBySide, buffers.itemTiles, ix.cst(1));
   Value heads = ix.select(buffers.taken, headCount, ix.cst(0));
   Value runs = ix.div(ix.add(ix.cst(kvHeads - 1), itemHeads), itemHeads);
   Value items = ix.mul(ix.mul(ix.div(heads, ix.cst(kvHeads)), runs), parts);
@@ -1022,7 +1046,18 @@ void AttentionTiler::emitFewRows(OpBuilder &b, const Tile &buffers,
                                     count, keyBuffer, positions);
         Value valueRows = emitKeyTile(in, value, rowsMap(maps[2], false), place,
                                       j0, count, valueBuffer, positions);
-        emitPartial(in, tile, place, keyRows, valueRows, j0, masked);
+        // The walk goes on with the next head, then with the next keys.
+        Index h{in, loc};
+        Place following = place;
+        following.g = h.add(place.g, h.cst(1));
+        Value isLast = h.atMost(endHead, following.g);
+        following.g = h.select(isLast, first.g, following.g);
+        Value next;
+        if (tile.layout == Layout::Rows)
+          next = viewOfKeys(in, key, rowsMap(maps[1], false), following,
+                            h.select(isLast, h.add(j0, h.cst(kvTile)), j0),
+                            count, cast<MemRefType>(keyBuffer.getType()));
+        emitPartial(in, tile, place, keyRows, valueRows, next, j0, masked);
       });
     };
     emitKvLoop(body, first, buffers.size, firstKey, endKey,

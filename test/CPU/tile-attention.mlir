@@ -17,21 +17,30 @@ func.func @unchanged(%x: f32) -> f32 {
 // Without a mask: the shapes of work for few rows (up to 8, kept as rows, and up
 // to 24, transposed; parts of 1024 keys, then merged) and the one for many. Of
 // few rows an item takes the queries of its heads, walks its KV tiles from head
-// to head, and finishes each head. Keys are read in place or, if their rows are
-// not contiguous, gathered.
+// to head, if those of a token lie side by side, and finishes each head. Keys are
+// read in place or, if their rows are not contiguous, gathered; the kernel is
+// told where those of the next head are, or the next keys of the first.
 // CHECK-LABEL: func @plain
 // CHECK-SAME: %[[Q:[a-z0-9]+]]: memref<?x?x4x8xf32{{.*}}>, %[[K:[a-z0-9]+]]: memref<?x?x2x8xf32{{.*}}>, %[[V:[a-z0-9]+]]: memref<?x?x2x16xf32{{.*}}>, %[[O:[a-z0-9]+]]: memref<?x?x4x16xf32{{.*}}>)
+// CHECK: %[[STRIDES:[a-z_]*strides[0-9_]*]]:4 = memref.extract_strided_metadata %[[K]]
+// CHECK: %[[SIDE_BY_SIDE:.*]] = arith.cmpi slt, %[[STRIDES]]#2, %[[STRIDES]]#1
+// CHECK: arith.select %[[SIDE_BY_SIDE]], %{{.*}}, %c1
 // CHECK: cpu.parallel
 // CHECK:   scf.for
 // CHECK:     attn.gather_rows %[[Q]] {{.*}} outs(%{{.*}} : memref<8x8xf32{{.*}} {{.*}}group = 2 : i64
 // CHECK-NOT: linalg.transpose
 // CHECK:   scf.for
-// CHECK:     scf.for %[[HEAD:.*]] =
-// CHECK:       scf.if
-// CHECK:         memref.reinterpret_cast %[[K]]
+// CHECK:     scf.for %[[HEAD:.*]] = %[[FIRST:.*]] to %[[END:.*]] step
+// CHECK:       %[[HERE:.*]] = memref.reinterpret_cast %[[K]]
+// CHECK:       scf.if {{.*}} -> (memref<?x8xf32
+// CHECK-NEXT:    scf.yield %[[HERE]]
 // CHECK:       else
 // CHECK:         attn.gather_rows %[[K]] at(%{{.*}}, %[[HEAD]],
-// CHECK:       attn.partial {{.*}} at(%{{.*}}, %[[HEAD]], {{.*}} group = 2 : i64, {{.*}}kv_heads = 2 : i64, scale = 0.3535
+// CHECK:       %[[FOLLOWING:.*]] = arith.addi %[[HEAD]], %c1
+// CHECK:       %[[IS_LAST:.*]] = arith.cmpi sle, %[[END]], %[[FOLLOWING]]
+// CHECK:       arith.select %[[IS_LAST]], %[[FIRST]], %[[FOLLOWING]]
+// CHECK:       %[[NEXT:.*]] = memref.reinterpret_cast %[[K]]
+// CHECK:       attn.partial {{.*}} next(%[[NEXT]] : {{.*}} at(%{{.*}}, %[[HEAD]], {{.*}} group = 2 : i64, {{.*}}kv_heads = 2 : i64, scale = 0.3535
 // CHECK-NOT: mask
 // CHECK:   scf.if
 // CHECK:     scf.for

@@ -676,6 +676,12 @@ LogicalResult PartialOp::verify() {
     if (!ShapedType::isDynamic(room) && !ShapedType::isDynamic(extents[dim]) &&
         room < extents[dim])
       return emitOpError() << names[index] << " does not fit the other tiles";
+  if (getNext() &&
+      (shaped(getNext()).getElementType() !=
+           shaped(getKey()).getElementType() ||
+       failed(verifyCompatibleShape(shaped(getNext()).getShape().drop_front(),
+                                    shaped(getKey()).getShape().drop_front()))))
+    return emitOpError("next must hold rows like those of k");
   FloatType compute =
       fovea::attn::getComputeType(shaped(getQuery()).getElementType());
   for (Value state : {getAcc(), getMax(), getSum()})
