@@ -262,7 +262,12 @@ class Kernel:
 def load(library: str | os.PathLike[str]) -> Kernel:
     """Loads NAME.so, described by NAME.json beside it."""
     path = Path(library).resolve()
-    description = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    beside = path.with_suffix(".json")
+    if not beside.exists():
+        raise FileNotFoundError(
+            f"no {beside}; `fovea compile --emit so` writes it beside {path.name}"
+        )
+    description = json.loads(beside.read_text(encoding="utf-8"))
     loaded = ctypes.CDLL(os.fspath(path))
     # The runtime is a part of the library, or a library that it needs: either way its functions
     # are found through it.

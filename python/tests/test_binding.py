@@ -47,6 +47,11 @@ def expected(call: dict[str, np.ndarray]) -> np.ndarray:
     return o
 
 
+def test_a_library_without_its_description_says_what_writes_it(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no .*plain\.json; `fovea compile --emit so`"):
+        fovea.load(tmp_path / "plain.so")
+
+
 def test_the_description_lists_the_arguments(kernel: fovea.Kernel) -> None:
     roles = {argument.name: argument.role for argument in kernel.arguments}
     assert kernel.name == "plain"
