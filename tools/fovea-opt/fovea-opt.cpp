@@ -4,6 +4,9 @@
 
 // fovea-opt: mlir-opt with the attn dialect and every Fovea pass.
 
+#include "compiler/CPU/Passes.h"
+#include "compiler/Pipelines/Pipelines.h"
+#include "compiler/Transforms/Passes.h"
 #include "dialects/attn/IR/AttnOps.h"
 #include "dialects/cpu/IR/CpuOps.h"
 
@@ -12,15 +15,7 @@
 #include "mlir/InitAllPasses.h"
 #include "mlir/Tools/mlir-opt/MlirOptMain.h"
 
-#ifdef FOVEA_HAS_TRANSFORMS
-#include "compiler/Transforms/Passes.h"
-#endif
-#ifdef FOVEA_HAS_CPU
-#include "compiler/CPU/Passes.h"
-#endif
-#ifdef FOVEA_HAS_PIPELINES
-#include "compiler/Pipelines/Pipelines.h"
-#endif
+#include <vector>
 
 int main(int argc, char **argv) {
   mlir::DialectRegistry registry;
@@ -29,15 +24,15 @@ int main(int argc, char **argv) {
   registry.insert<fovea::attn::AttnDialect, fovea::cpu::CpuDialect>();
   fovea::attn::registerBufferizationModels(registry);
   mlir::registerAllPasses();
-#ifdef FOVEA_HAS_TRANSFORMS
   fovea::registerTransformsPasses();
-#endif
-#ifdef FOVEA_HAS_CPU
   fovea::registerCPUPasses();
-#endif
-#ifdef FOVEA_HAS_PIPELINES
   fovea::registerPipelines();
+  std::vector<char *> arguments(argv, argv + argc);
+#ifdef FOVEA_THREAD_SANITIZER
+  char noThreads[] = "--mlir-disable-threading";
+  arguments.push_back(noThreads);
 #endif
   return mlir::asMainReturnCode(
-      mlir::MlirOptMain(argc, argv, "Fovea optimizer driver\n", registry));
+      mlir::MlirOptMain(static_cast<int>(arguments.size()), arguments.data(),
+                        "Fovea optimizer driver\n", registry));
 }

@@ -161,6 +161,9 @@ Compilation::Compilation() {
   registerKernelDialects(registry);
   frontend::registerDialects(registry);
   context.appendDialectRegistry(registry);
+#ifdef FOVEA_THREAD_SANITIZER
+  context.disableMultithreading();
+#endif
 }
 
 Compilation::~Compilation() = default;
