@@ -41,6 +41,12 @@ constexpr int64_t chains = 8;
 /// Bytes of what a prefetch brings.
 constexpr int64_t cacheLine = 64;
 
+/// Keys of a block for each of its rows. The fewer rows, the less there is to
+/// do with a block while the next one is fetched, and the sooner it should be
+/// used: rows of K and V at a distance of a power of two share few sets of a
+/// cache.
+constexpr int64_t keysPerRow = 16;
+
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
 int64_t elementsOfLine(Value memref) {
@@ -97,7 +103,7 @@ private:
     return arith::RemUIOp::create(b, loc, x, index(y));
   }
 
-  int64_t depth, columns, block, rowBlock, keyGroup;
+  int64_t depth, columns, rowBlock, block, keyGroup;
   FloatBuilder scalar;
   Value query;    // in the order in which vectors of K are loaded
   Value scores;   // [rowBlock][block, rounded up to vectors]
@@ -120,8 +126,9 @@ static int64_t chooseRowBlock(PartialOp op) {
 
 DepthLanesKernel::DepthLanesKernel(PartialOp op, func::FuncOp function)
     : PartialKernel(op, function), depth(memrefOf(op.getQuery()).getDimSize(1)),
-      columns(memrefOf(op.getAcc()).getDimSize(1)), block(config.getKvTile()),
+      columns(memrefOf(op.getAcc()).getDimSize(1)),
       rowBlock(chooseRowBlock(op)),
+      block(std::min<int64_t>(config.getKvTile(), keysPerRow * rowBlock)),
       keyGroup(std::max<int64_t>(chains / rowBlock, 1)),
       scalar(b, loc, compute) {}
 
