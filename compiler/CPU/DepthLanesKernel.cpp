@@ -76,8 +76,9 @@ private:
   // Vectors in pairs.
   bool areInPairs(Value memref, int64_t vectors);
   Values loadVectors(Value memref, Value row, Value column, int64_t count);
-  Values splitPairs(ArrayRef<Value> vectors);
-  Values joinPairs(ArrayRef<Value> vectors);
+  Values permutePairs(ArrayRef<Value> vectors,
+                      function_ref<int64_t(int64_t)> sourceOf);
+  void forEachRunOfDepth(function_ref<void(int64_t, int64_t, int64_t)> visit);
   void emitQueryPairs(Value rows);
 
   Values reduceToLanes(ArrayRef<Value> sums);
@@ -209,11 +210,7 @@ void DepthLanesKernel::emitKeyGroup(int64_t keys, const Values &rows,
                   return sums;
                 });
   };
-  int64_t inPairs = areInPairs(keyRows, 2) ? depth - depth % (2 * width) : 0;
-  if (inPairs != 0)
-    accumulate(0, inPairs, 2);
-  if (inPairs + width <= depth)
-    accumulate(inPairs, depth - depth % width, 1);
+  forEachRunOfDepth(accumulate);
   Values lanes = reduceToLanes(sums);
   auto piece = VectorType::get({keys}, compute);
   for (int64_t r = 0; r < rowBlock; ++r) {
@@ -237,7 +234,8 @@ bool DepthLanesKernel::areInPairs(Value memref, int64_t vectors) {
          vectors % 2 == 0;
 }
 
-/// `count` vectors from a place on, in pairs as splitPairs would have them.
+/// `count` vectors from a place on; where they are in pairs, the even elements
+/// of each two and then the odd ones.
 Values DepthLanesKernel::loadVectors(Value memref, Value row, Value column,
                                      int64_t count) {
   Values vectors;
@@ -258,55 +256,51 @@ Values DepthLanesKernel::loadVectors(Value memref, Value row, Value column,
   return vectors;
 }
 
-/// The even and the odd elements of each two vectors.
-Values DepthLanesKernel::splitPairs(ArrayRef<Value> vectors) {
-  Values split;
+/// Each two vectors, with lane `sourceOf`(l) of both in lane l.
+Values DepthLanesKernel::permutePairs(ArrayRef<Value> vectors,
+                                      function_ref<int64_t(int64_t)> sourceOf) {
+  Values permuted;
   for (size_t x = 0; x < vectors.size(); x += 2)
-    for (int64_t odd = 0; odd < 2; ++odd) {
+    for (int64_t from : {int64_t(0), width}) {
       SmallVector<int64_t> lanes;
-      for (int64_t lane = 0; lane < width; ++lane)
-        lanes.push_back(2 * lane + odd);
-      split.push_back(
+      for (int64_t lane = from; lane < from + width; ++lane)
+        lanes.push_back(sourceOf(lane));
+      permuted.push_back(
           vector::ShuffleOp::create(b, loc, vectors[x], vectors[x + 1], lanes));
     }
-  return split;
+  return permuted;
 }
 
-/// What splitPairs was given.
-Values DepthLanesKernel::joinPairs(ArrayRef<Value> vectors) {
-  Values joined;
-  for (size_t x = 0; x < vectors.size(); x += 2)
-    for (int64_t half = 0; half < 2; ++half) {
-      SmallVector<int64_t> lanes;
-      for (int64_t lane = half * width; lane < (half + 1) * width; ++lane)
-        lanes.push_back(lane / 2 + lane % 2 * width);
-      joined.push_back(
-          vector::ShuffleOp::create(b, loc, vectors[x], vectors[x + 1], lanes));
-    }
-  return joined;
+/// Whole vectors of d: visit(from, to, vectors that are loaded at once).
+void DepthLanesKernel::forEachRunOfDepth(
+    function_ref<void(int64_t, int64_t, int64_t)> visit) {
+  int64_t inPairs =
+      areInPairs(get(op.getKey()), 2) ? depth - depth % (2 * width) : 0;
+  if (inPairs != 0)
+    visit(0, inPairs, 2);
+  if (inPairs + width <= depth)
+    visit(inPairs, depth - depth % width, 1);
 }
 
 /// Copies Q for K in pairs.
 void DepthLanesKernel::emitQueryPairs(Value rows) {
   Value source = query;
   query = allocateOnStack({op.getTileRows(), depth});
-  auto copy = [&](int64_t from, int64_t to, int64_t vectors) {
+  forEachRunOfDepth([&](int64_t from, int64_t to, int64_t vectors) {
     loop(index(0), rows, 1, {}, [&](Value row, const Values &) -> Values {
       return loop(index(from), index(to), vectors * width, {},
                   [&](Value d, const Values &) -> Values {
                     Values q = loadVectors(source, row, d, vectors);
                     if (vectors == 2)
-                      q = splitPairs(q);
+                      q = permutePairs(q, [&](int64_t lane) {
+                        return 2 * (lane % width) + lane / width;
+                      });
                     for (int64_t x = 0; x < vectors; ++x)
                       store(q[x], query, {row, add(d, index(x * width))});
                     return {};
                   });
     });
-  };
-  int64_t inPairs = depth - depth % (2 * width);
-  copy(0, inPairs, 2);
-  if (inPairs + width <= depth)
-    copy(inPairs, depth - depth % width, 1);
+  });
 }
 
 /// Lane i % width of vector i / width is the sum over the lanes of sums[i].
@@ -558,7 +552,8 @@ void DepthLanesKernel::emitColumns(FloatBuilder &lanes, int64_t step,
   };
   Values sums = sumsWithoutMaskedKeys(2, accumulate);
   if (step == width && areInPairs(value, vectors))
-    sums = joinPairs(sums);
+    sums = permutePairs(
+        sums, [&](int64_t lane) { return lane / 2 + lane % 2 * width; });
   for (int64_t r = 0; r < rowBlock; ++r)
     for (int64_t x = 0; x < vectors; ++x) {
       Values indices = {rows[r], at[x]};
