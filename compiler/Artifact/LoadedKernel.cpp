@@ -23,6 +23,10 @@ using llvm::Expected;
 
 namespace fovea {
 
+void ContextDeleter::operator()(fovea_context *context) const {
+  fovea_context_destroy(context);
+}
+
 LoadedKernel::LoadedKernel() = default;
 LoadedKernel::~LoadedKernel() = default;
 
@@ -94,10 +98,10 @@ static void runOnThreads(void *, int64_t count, fovea_task_fn run, void *task) {
     thread.join();
 }
 
-fovea_context *createEagerContext(int64_t threads) {
+ContextPtr createEagerContext(int64_t threads) {
   fovea_context *context = nullptr;
   fovea_context_create_with_host(threads, runOnThreads, nullptr, &context);
-  return context;
+  return ContextPtr(context);
 }
 
 } // namespace fovea

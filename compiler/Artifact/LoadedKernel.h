@@ -22,6 +22,11 @@ class LLJIT;
 
 namespace fovea {
 
+struct ContextDeleter {
+  void operator()(fovea_context *context) const;
+};
+using ContextPtr = std::unique_ptr<fovea_context, ContextDeleter>;
+
 class LoadedKernel {
 public:
   /// Loads the objects of the kernel of that name. Their calls into the runtime
@@ -42,7 +47,7 @@ private:
 /// A context that asks `threads` threads, made for each loop, however short it
 /// is: for tests of what must not depend on threads. A pool would run most
 /// loops of a test alone. Null if there is no memory.
-fovea_context *createEagerContext(int64_t threads);
+ContextPtr createEagerContext(int64_t threads);
 
 } // namespace fovea
 

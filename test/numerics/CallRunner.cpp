@@ -27,13 +27,10 @@ static constexpr double notANumber = std::numeric_limits<double>::quiet_NaN();
 static constexpr double infinity = std::numeric_limits<double>::infinity();
 
 static fovea_context *getThreads(int64_t count) {
-  struct Destroy {
-    void operator()(fovea_context *context) { fovea_context_destroy(context); }
-  };
-  static std::map<int64_t, std::unique_ptr<fovea_context, Destroy>> contexts;
-  std::unique_ptr<fovea_context, Destroy> &context = contexts[count];
+  static std::map<int64_t, ContextPtr> contexts;
+  ContextPtr &context = contexts[count];
   if (!context)
-    context.reset(createEagerContext(count));
+    context = createEagerContext(count);
   EXPECT_NE(context, nullptr);
   return context.get();
 }

@@ -78,9 +78,9 @@ void SmallNumbers::check(int64_t rows, int64_t threads) {
     }
   }
 
-  fovea_context *context = createEagerContext(threads);
+  ContextPtr context = createEagerContext(threads);
   ASSERT_NE(context, nullptr);
-  fovea_options options = {sizeof(fovea_options), context, nullptr, 0};
+  fovea_options options = {sizeof(fovea_options), context.get(), nullptr, 0};
   // FTZ 0x8000, rounding 0x6000, masks 0x1f80, DAZ 0x40, flags 0x3f. The first
   // is what a kernel runs with.
   std::vector<Tensor> expected;
@@ -114,7 +114,6 @@ void SmallNumbers::check(int64_t rows, int64_t threads) {
     for (auto [one, other] : llvm::zip_equal(got, expected))
       EXPECT_EQ(one.data, other.data) << "settings " << settings;
   }
-  fovea_context_destroy(context);
 
   // What is subnormal counted as 0, and f16's subnormal numbers did not.
   const Tensor &o = expected.front();

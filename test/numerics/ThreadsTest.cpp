@@ -52,16 +52,10 @@ struct Tensor {
   DLTensor view;
 };
 
-using ContextPtr =
-    std::unique_ptr<fovea_context, decltype(&fovea_context_destroy)>;
-
 ContextPtr makePool(int64_t threads) {
   fovea_context *context = nullptr;
   fovea_context_create(threads, &context);
-  return {context, fovea_context_destroy};
-}
-ContextPtr makeEager(int64_t threads) {
-  return {createEagerContext(threads), fovea_context_destroy};
+  return ContextPtr(context);
 }
 
 struct Shape {
@@ -102,7 +96,7 @@ TEST_P(Threads, ChangeNoBit) {
   std::vector<std::vector<float>> expected;
   int64_t calls = 0;
   for (int64_t threads = 1; threads <= maxThreads; ++threads)
-    for (auto make : {makePool, makeEager}) {
+    for (auto make : {makePool, createEagerContext}) {
       ContextPtr context = make(threads);
       ASSERT_TRUE(context);
       fovea_options options = {sizeof(fovea_options), context.get(), nullptr,

@@ -333,7 +333,7 @@ std::vector<char> makeOptions(fovea_context *context,
 }
 
 Error invoke(const fovea_kernel *kernel, Case &call, unsigned threads) {
-  ContextPtr context(createEagerContext(threads));
+  ContextPtr context = createEagerContext(threads);
   if (!context)
     return problem(call, "out of memory");
   std::vector<char> options = makeOptions(context.get(), call.params);

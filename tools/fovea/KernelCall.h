@@ -81,12 +81,6 @@ private:
   llvm::Error make(size_t arg, llvm::function_ref<double(bool isFloat)> draw);
 };
 
-struct ContextDeleter {
-  void operator()(fovea_context *context) const {
-    fovea_context_destroy(context);
-  }
-};
-using ContextPtr = std::unique_ptr<fovea_context, ContextDeleter>;
 /// 0 threads: as many as there are processors.
 llvm::Expected<ContextPtr> createContext(unsigned threads);
 
