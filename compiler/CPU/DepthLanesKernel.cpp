@@ -7,8 +7,8 @@
 // own type, and converted in registers. From q [L][D], k [n][D], v [n][E], acc
 // [L][E], max [L] and sum [L] to vector, scf and memref operations. Only the
 // rows that exist are computed, in blocks that divide the group. Memory is kept
-// busy by prefetches one unit ahead: QK fetches V of its keys, and PV the keys
-// that come next, in the order in which they lie in memory.
+// busy by prefetches of the rows that the operation says are next, in their
+// order: QK fetches those of V, and PV those of K, as many as it has keys.
 //
 // Pairs. Of two vectors of bf16 the even and the odd elements are converted, by
 // one operation each, as they are the halves of the words in memory. So lanes
@@ -66,7 +66,7 @@ private:
   void emitKeyGroup(int64_t keys, const Values &rows, Value first, Value key);
   void emitDepthTail(const Values &rows, Value first, Value count);
   void emitPrefetch(Value memref, Value row, Value column);
-  void emitAhead(Value first, Value unit, int64_t lines);
+  void emitNextKeys(Value first, Value unit, int64_t lines);
   void emitSoftmax(Value firstRow, Value first, Value count);
   void emitPV(const Values &rows, Value first, Value count);
   void emitColumns(FloatBuilder &lanes, int64_t step, int64_t vectors,
@@ -117,19 +117,25 @@ private:
 /// As many rows as K and V vectors in registers can serve at once; a divisor of
 /// the group, so that blocks are whole, and of the tile, so that they lie in
 /// it.
-static int64_t chooseRowBlock(PartialOp op) {
-  int64_t common = std::gcd(int64_t(op.getGroup()), op.getTileRows());
+static int64_t chooseRowBlock(int64_t group, int64_t tileRows) {
+  int64_t common = std::gcd(group, tileRows);
   int64_t rows = std::min<int64_t>(common, 7);
   while (common % rows != 0)
     --rows;
   return rows;
 }
 
+int64_t fovea::cpu::keysOfDepthLanesBlock(int64_t group, int64_t tileRows,
+                                          int64_t kvTile) {
+  return std::min(kvTile, keysPerRow * chooseRowBlock(group, tileRows));
+}
+
 DepthLanesKernel::DepthLanesKernel(PartialOp op, func::FuncOp function)
     : PartialKernel(op, function), depth(memrefOf(op.getQuery()).getDimSize(1)),
       columns(memrefOf(op.getAcc()).getDimSize(1)),
-      rowBlock(chooseRowBlock(op)),
-      block(std::min<int64_t>(config.getKvTile(), keysPerRow * rowBlock)),
+      rowBlock(chooseRowBlock(op.getGroup(), op.getTileRows())),
+      block(keysOfDepthLanesBlock(op.getGroup(), op.getTileRows(),
+                                  config.getKvTile())),
       keyGroup(std::max<int64_t>(chains / rowBlock, 1)),
       scalar(b, loc, compute) {}
 
@@ -188,8 +194,9 @@ void DepthLanesKernel::emitKeyGroup(int64_t keys, const Values &rows,
   Values keyIndex;
   for (int64_t u = 0; u < keys; ++u) {
     keyIndex.push_back(add(add(first, key), index(u)));
-    for (int64_t x = 0; x < columns; x += elementsOfLine(get(op.getValue())))
-      emitPrefetch(get(op.getValue()), keyIndex.back(), index(x));
+    if (Value next = op.getNextValue())
+      for (int64_t x = 0; x < columns; x += elementsOfLine(next))
+        emitPrefetch(get(next), keyIndex.back(), index(x));
   }
   // Sums are ordered by row, then key.
   Values sums(rowBlock * keys, math.constant(0.0));
@@ -455,8 +462,8 @@ void DepthLanesKernel::emitPV(const Values &rows, Value first, Value count) {
   int64_t vectors =
       std::min(whole, std::max<int64_t>((chains + rowBlock - 1) / rowBlock, 2));
   int64_t done = 0;
-  // Steps of this many vectors; of each `period` steps the first fetches of K
-  // the next `lines` lines for each key.
+  // Steps of this many vectors; of each `period` steps the first fetches the
+  // next `lines` lines of K for each key.
   auto emitSteps = [&](int64_t vectors, int64_t steps, int64_t period,
                        int64_t lines) {
     if (steps == 0)
@@ -470,7 +477,7 @@ void DepthLanesKernel::emitPV(const Values &rows, Value first, Value count) {
                          add(column, index(x * step)), first, count,
                          [&](Value key) {
                            if (x == 0)
-                             emitAhead(first, add(begun, key), lines);
+                             emitNextKeys(first, add(begun, key), lines);
                          });
            return {};
          });
@@ -494,22 +501,16 @@ void DepthLanesKernel::emitPV(const Values &rows, Value first, Value count) {
        });
 }
 
-/// Fetches lines [unit * lines, (unit + 1) * lines) of the keys that follow the
-/// block at `first`, counted in the order in which they lie in memory: what
-/// memory delivers in order it delivers fastest.
-void DepthLanesKernel::emitAhead(Value first, Value unit, int64_t lines) {
-  Value keys = get(op.getKey()), from = add(first, index(block));
-  if (op.getNext()) {
-    Value isHere =
-        arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt, from,
-                              memref::DimOp::create(b, loc, keys, 0));
-    keys = arith::SelectOp::create(b, loc, isHere, keys, get(op.getNext()));
-    from = arith::SelectOp::create(b, loc, isHere, from, index(0));
-  }
+/// Fetches lines [unit * lines, (unit + 1) * lines) of the next keys, counted
+/// from row `first` on, row after row.
+void DepthLanesKernel::emitNextKeys(Value first, Value unit, int64_t lines) {
+  if (!op.getNextKey())
+    return;
+  Value next = get(op.getNextKey());
   for (int64_t x = 0; x < lines; ++x) {
     Value line = add(mul(unit, index(lines)), index(x));
-    Value column = mul(rem(line, linesOfKey()), index(elementsOfLine(keys)));
-    emitPrefetch(keys, add(from, div(line, linesOfKey())), column);
+    Value column = mul(rem(line, linesOfKey()), index(elementsOfLine(next)));
+    emitPrefetch(next, add(first, div(line, linesOfKey())), column);
   }
 }
 

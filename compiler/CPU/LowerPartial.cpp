@@ -98,9 +98,11 @@ static LogicalResult checkForm(PartialOp op) {
         "must have k and v as (n, d) and (n, e), and q and acc either "
         "transposed, (d, m) and (e, m), or not, (m, d) and (m, e); or the "
         "layouts for matrix units");
-  for (Value operand : {op.getKey(), op.getValue(), op.getNext()})
+  for (Value operand :
+       {op.getKey(), op.getValue(), op.getNextKey(), op.getNextValue()})
     if (operand && !memrefOf(operand).isLastDimUnitStride())
-      return op.emitOpError("needs k, v and next with unit inner stride");
+      return op.emitOpError(
+          "needs k, v and what is next with unit inner stride");
   for (Value operand : {op.getQuery(), op.getAcc(), op.getMax(), op.getSum()})
     if (!memrefOf(operand).hasStaticShape() ||
         !memrefOf(operand).isLastDimUnitStride())
@@ -175,8 +177,10 @@ struct LowerPartialPass : fovea::impl::LowerPartialBase<LowerPartialPass> {
       if (kernel != Kernel::Matrix) {
         relaxRowStride(op.getKeyMutable());
         relaxRowStride(op.getValueMutable());
-        for (OpOperand &next : op.getNextMutable())
-          relaxRowStride(next);
+        for (MutableOperandRange next :
+             {op.getNextKeyMutable(), op.getNextValueMutable()})
+          for (OpOperand &rows : next)
+            relaxRowStride(rows);
       }
       func::FuncOp function = createKernelFunction(op, kernel, symbols);
       if (kernel == Kernel::RowLanes)

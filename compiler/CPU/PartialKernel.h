@@ -103,6 +103,10 @@ void emitRowLanesKernel(attn::PartialOp op, mlir::func::FuncOp function);
 void emitDepthLanesKernel(attn::PartialOp op, mlir::func::FuncOp function);
 void emitMatrixKernel(attn::PartialOp op, mlir::func::FuncOp function);
 
+/// Keys that the kernel with the depth in the lanes takes at once of a KV tile,
+/// for tiles of `tileRows` rows of heads in groups of `group`.
+int64_t keysOfDepthLanesBlock(int64_t group, int64_t tileRows, int64_t kvTile);
+
 /// Marks an amx.tile_load of data that is not read again soon.
 constexpr llvm::StringLiteral getStreamAttrName() { return "cpu.stream"; }
 

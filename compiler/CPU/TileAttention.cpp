@@ -30,6 +30,7 @@
 // pass lays it out in the workspace. Must not be asked about tensors, nor about
 // attentions that are tiles themselves (origin).
 
+#include "compiler/CPU/PartialKernel.h"
 #include "compiler/CPU/Passes.h"
 #include "compiler/CPU/RowSource.h"
 #include "compiler/CPU/Scratch.h"
@@ -201,7 +202,8 @@ private:
                 Value positions);
   void emitManyRows(OpBuilder &b, const Tile &buffers, Value packPositions);
   void emitFewRows(OpBuilder &b, const Tile &buffers, const KeyTile &keyTile);
-  void emitStart(OpBuilder &b, const Tile &tile);
+  void emitStart(OpBuilder &b, const Tile &tile, const Place &place);
+  Value existingRows(OpBuilder &b, const Tile &tile, const Place &place);
   Value rowsOf(OpBuilder &b, Value buffer, OpFoldResult from,
                OpFoldResult count);
   Value attendingTime(OpBuilder &b, Value queryRows, Value attended);
@@ -223,14 +225,15 @@ private:
   void emitKvLoop(OpBuilder &b, const Place &place, int64_t tileRows,
                   Value firstKey, Value endKey, TileBody body);
   void emitPartial(OpBuilder &b, const Tile &tile, const Place &place, Value k,
-                   Value v, Value next, Value j0, bool masked);
+                   Value v, Value nextKey, Value nextValue, Value j0,
+                   bool masked);
   void emitFinish(OpBuilder &b, const Tile &tile, const Place &place);
   Value emitKeyTile(OpBuilder &b, const RowSource &source, AffineMap map,
                     const Place &place, Value j0, Value count, Value buffer,
                     Value positions);
   Value viewOfKeys(OpBuilder &b, const RowSource &source, AffineMap map,
                    const Place &place, Value j0, Value count,
-                   MemRefType bufferType);
+                   MemRefType bufferType, Value rowStride = nullptr);
   Value keysOf(OpBuilder &b, Value batch);
   void splitHead(OpBuilder &b, Value index, Place &place);
 
@@ -358,14 +361,26 @@ void AttentionTiler::splitHead(OpBuilder &b, Value index, Place &place) {
   place.keys = keysOf(b, place.b);
 }
 
+/// Rows of a tile that are rows of the problem.
+Value AttentionTiler::existingRows(OpBuilder &b, const Tile &tile,
+                                   const Place &place) {
+  Index ix{b, loc};
+  return ix.min(ix.cst(tile.size), ix.sub(rows, place.row0));
+}
+
 /// The empty state.
-void AttentionTiler::emitStart(OpBuilder &b, const Tile &tile) {
+void AttentionTiler::emitStart(OpBuilder &b, const Tile &tile,
+                               const Place &place) {
   Value zero = arith::ConstantOp::create(b, loc, b.getFloatAttr(compute, 0.0));
   Value lowest = arith::ConstantOp::create(
       b, loc,
       b.getFloatAttr(compute,
                      APFloat::getInf(compute.getFloatSemantics(), true)));
-  linalg::FillOp::create(b, loc, zero, tile.acc);
+  Value acc = tile.acc;
+  // Of few rows often most do not exist.
+  if (tile.layout == Layout::Rows)
+    acc = rowsOf(b, acc, b.getIndexAttr(0), existingRows(b, tile, place));
+  linalg::FillOp::create(b, loc, zero, acc);
   linalg::FillOp::create(b, loc, lowest, tile.max);
   linalg::FillOp::create(b, loc, zero, tile.sum);
 }
@@ -373,8 +388,7 @@ void AttentionTiler::emitStart(OpBuilder &b, const Tile &tile) {
 /// Gathers the tile's query rows, applies the row operations, transposes.
 void AttentionTiler::emitQuery(OpBuilder &b, const Tile &tile,
                                const Place &place) {
-  Index ix{b, loc};
-  Value count = ix.min(ix.cst(tile.size), ix.sub(rows, place.row0));
+  Value count = existingRows(b, tile, place);
   auto emitTile = [&](Value rows, Value staged) {
     query.emitTile(b, loc, place.b, place.g, place.row0, count, group,
                    rowsMap(maps[0], true), queries, tile.positions, rows,
@@ -528,7 +542,8 @@ static MemRefType rowsAnywhere(MemRefType buffer) {
 
 void AttentionTiler::emitPartial(OpBuilder &b, const Tile &tile,
                                  const Place &place, Value k, Value v,
-                                 Value next, Value j0, bool masked) {
+                                 Value nextKey, Value nextValue, Value j0,
+                                 bool masked) {
   AffineExpr m, n, d, e;
   MLIRContext *ctx = b.getContext();
   bindDims(ctx, m, n, d, e);
@@ -549,7 +564,7 @@ void AttentionTiler::emitPartial(OpBuilder &b, const Tile &tile,
       {AffineMap::get(4, 0, q, ctx), AffineMap::get(4, 0, keys, ctx),
        AffineMap::get(4, 0, values, ctx), AffineMap::get(4, 0, acc, ctx)});
   auto partial = PartialOp::create(
-      b, loc, TypeRange(), tile.rows, k, v, next,
+      b, loc, TypeRange(), tile.rows, k, v, nextKey, nextValue,
       ValueRange{place.b, place.g, place.row0, j0},
       ValueRange{batches, queries, place.keys}, op.getCaptures(), tile.acc,
       tile.max, tile.sum, b.getF64FloatAttr(op.getScaleOrDefault()),
@@ -565,7 +580,7 @@ void AttentionTiler::emitPartial(OpBuilder &b, const Tile &tile,
 void AttentionTiler::emitFinish(OpBuilder &b, const Tile &tile,
                                 const Place &place) {
   Index ix{b, loc};
-  Value count = ix.min(ix.cst(tile.size), ix.sub(rows, place.row0));
+  Value count = existingRows(b, tile, place);
   if (tile.sinks) {
     Value first = ix.mul(place.g, ix.cst(group));
     scf::ForOp::create(
@@ -844,7 +859,7 @@ void AttentionTiler::emitManyRows(OpBuilder &b, const Tile &buffers,
       };
   forEachTile(body, [&](OpBuilder &in, const Tile &tile, const Place &place) {
     emitQuery(in, tile, place);
-    emitStart(in, tile);
+    emitStart(in, tile, place);
   });
   Value headKeys = slot(body, packed.key, head);
   Value headValues = slot(body, packed.value, head);
@@ -856,22 +871,23 @@ void AttentionTiler::emitManyRows(OpBuilder &b, const Tile &buffers,
           endKey, emitKeyEnd(in, loc, op.getMask(), op.getCaptures(),
                              op.getCaptureNamesAttr(),
                              maskBoxOf(in, place, tile.size)));
-    emitKvLoop(in, place, tile.size, firstKey, endKey,
-               [&](OpBuilder &inner, Value from, Value to, bool masked) {
-                 Index k{inner, loc};
-                 Value j0 = k.mul(from, k.cst(kvTile));
-                 Value end = k.min(k.mul(to, k.cst(kvTile)), endKey);
-                 Value count = k.sub(end, j0);
-                 Value keyRows = firstColumns(
-                     inner, rowsOf(inner, headKeys, j0, count), width);
-                 // V of matrix units comes in blocks.
-                 Value valueRows =
-                     tile.layout == Layout::Matrix
-                         ? rowsOf(inner, headValues, from, k.sub(to, from))
-                         : rowsOf(inner, headValues, j0, count);
-                 emitPartial(inner, tile, place, keyRows, valueRows,
-                             /*next=*/nullptr, j0, masked);
-               });
+    emitKvLoop(
+        in, place, tile.size, firstKey, endKey,
+        [&](OpBuilder &inner, Value from, Value to, bool masked) {
+          Index k{inner, loc};
+          Value j0 = k.mul(from, k.cst(kvTile));
+          Value end = k.min(k.mul(to, k.cst(kvTile)), endKey);
+          Value count = k.sub(end, j0);
+          Value keyRows =
+              firstColumns(inner, rowsOf(inner, headKeys, j0, count), width);
+          // V of matrix units comes in blocks.
+          Value valueRows =
+              tile.layout == Layout::Matrix
+                  ? rowsOf(inner, headValues, from, k.sub(to, from))
+                  : rowsOf(inner, headValues, j0, count);
+          emitPartial(inner, tile, place, keyRows, valueRows,
+                      /*nextKey=*/nullptr, /*nextValue=*/nullptr, j0, masked);
+        });
   };
   if (!isChunked) {
     forEachTile(body, [&](OpBuilder &in, const Tile &tile, const Place &place) {
@@ -929,10 +945,12 @@ Value AttentionTiler::emitKeyTile(OpBuilder &b, const RowSource &source,
 }
 
 /// The same keys where they are stored, as if elements of a row lay side by
-/// side; nothing where a row must be computed or converted.
+/// side; nothing where a row must be computed or converted. `rowStride` is the
+/// distance of rows if it is not that of keys.
 Value AttentionTiler::viewOfKeys(OpBuilder &b, const RowSource &source,
                                  AffineMap map, const Place &place, Value j0,
-                                 Value count, MemRefType bufferType) {
+                                 Value count, MemRefType bufferType,
+                                 Value rowStride) {
   Value original = source.getSource();
   if (source.hasChain() ||
       cast<MemRefType>(original.getType()).getElementType() !=
@@ -953,7 +971,8 @@ Value AttentionTiler::viewOfKeys(OpBuilder &b, const RowSource &source,
       b, loc, rowsAnywhere(bufferType), metadata.getBaseBuffer(),
       OpFoldResult(offset),
       ArrayRef<OpFoldResult>{count, b.getIndexAttr(bufferType.getDimSize(1))},
-      ArrayRef<OpFoldResult>{stride(2), b.getIndexAttr(1)});
+      ArrayRef<OpFoldResult>{rowStride ? rowStride : stride(2),
+                             b.getIndexAttr(1)});
 }
 
 /// One item per (batch, some kv heads, part of the keys), and a loop that
@@ -966,18 +985,31 @@ void AttentionTiler::emitFewRows(OpBuilder &b, const Tile &buffers,
   // Where the heads of a token lie side by side, the more of them an item walks
   // along, the longer the runs of memory that are read in order. Where the keys
   // of a head do, each head walks on its own.
-  auto strides =
-      memref::ExtractStridedMetadataOp::create(b, loc, key.getSource())
-          .getStrides();
-  Value sideBySide = ix.less(strides[dimensionOf(maps[1], 1)],
-                             strides[dimensionOf(maps[1], 4)]);
+  auto stridesOf = [&](OpBuilder &at, const RowSource &source, AffineMap map) {
+    auto strides =
+        memref::ExtractStridedMetadataOp::create(at, loc, source.getSource())
+            .getStrides();
+    return std::pair<Value, Value>(strides[dimensionOf(map, 1)],
+                                   strides[dimensionOf(map, 4)]);
+  };
+  auto [headStride, keyStride] = stridesOf(b, key, maps[1]);
+  Value sideBySide = ix.less(headStride, keyStride);
   Value itemHeads = ix.select(sideBySide, buffers.itemTiles, ix.cst(1));
+  // Keys of a head before the next head.
+  bool walks = buffers.layout == Layout::Rows && config.getKvWalk() != 0;
+  Value walk = ix.cst(kvTile);
+  if (walks)
+    walk = ix.select(sideBySide, ix.cst(config.getKvWalk()), walk);
+  Value lead = ix.select(
+      sideBySide, walk,
+      ix.cst(cpu::keysOfDepthLanesBlock(group, buffers.size, kvTile)));
   Value heads = ix.select(buffers.taken, headCount, ix.cst(0));
   Value runs = ix.div(ix.add(ix.cst(kvHeads - 1), itemHeads), itemHeads);
   Value items = ix.mul(ix.mul(ix.div(heads, ix.cst(kvHeads)), runs), parts);
   Value single = ix.equal(parts, ix.cst(1));
 
-  // The states of the parts outlive the items that make them.
+  // The states of the parts outlive the items that make them. Those of an item
+  // lie together.
   auto states = [&](ArrayRef<int64_t> shape) {
     return allocateTiles(b, loc, ix.mul(heads, parts), shape, compute);
   };
@@ -985,8 +1017,8 @@ void AttentionTiler::emitFewRows(OpBuilder &b, const Tile &buffers,
         sums = states({buffers.size});
   auto stateOf = [&](OpBuilder &at, Tile tile, const Place &place, Value part) {
     Index in{at, loc};
-    Value head = in.add(in.mul(place.b, in.cst(kvHeads)), place.g);
-    Value state = in.add(in.mul(head, parts), part);
+    Value batchPart = in.add(in.mul(place.b, parts), part);
+    Value state = in.add(in.mul(batchPart, in.cst(kvHeads)), place.g);
     tile.acc = slot(at, accs, state);
     tile.max = slot(at, maxs, state);
     tile.sum = slot(at, sums, state);
@@ -1029,36 +1061,64 @@ void AttentionTiler::emitFewRows(OpBuilder &b, const Tile &buffers,
 
     forEachHead(body, [&](OpBuilder &in, const Tile &tile, const Place &place) {
       emitQuery(in, tile, place);
-      emitStart(in, tile);
+      emitStart(in, tile, place);
     });
     Value firstKey = at.mul(part, at.cst(split));
     Value endKey = at.min(at.add(firstKey, at.cst(split)), first.keys);
     Value positions = slot(body, keyTile.positions, worker);
     Value keyBuffer = slot(body, keyTile.key, worker),
           valueBuffer = slot(body, keyTile.value, worker);
-    auto visitTile = [&](OpBuilder &inner, Value kvIndex, bool masked) {
-      Index k{inner, loc};
-      Value j0 = k.mul(kvIndex, k.cst(kvTile));
-      Value count = k.min(k.cst(kvTile), k.sub(endKey, j0));
+    // Rows to fetch while a head is at keys j0 + [0, count). Where the heads
+    // of a token fill it and the item walks along all of them, the keys of the
+    // next step lie side by side in memory as well: each head has them fetched
+    // from where the one before it stopped, K one head `ahead`, as it is read
+    // before V. Elsewhere, V of these keys and K of the head's own next ones.
+    auto nextRows = [&](OpBuilder &in, const RowSource &source, AffineMap map,
+                        const Place &place, Value j0, Value count, bool ahead,
+                        Value buffer) {
+      Index h{in, loc};
+      auto [headStride, keyStride] = stridesOf(in, source, map);
+      Value inOrder =
+          h.both(h.both(sideBySide, h.equal(itemHeads, h.cst(kvHeads))),
+                 h.equal(keyStride, h.mul(headStride, h.cst(kvHeads))));
+      Place next = place;
+      Value head = ahead ? h.add(place.g, h.cst(1)) : place.g;
+      next.g = h.select(inOrder, h.mul(head, walk), place.g);
+      Value ownNext = ahead ? h.add(j0, lead) : j0;
+      return viewOfKeys(in, source, rowsMap(map, false), next,
+                        h.select(inOrder, h.add(j0, walk), ownNext), count,
+                        cast<MemRefType>(buffer.getType()),
+                        h.select(inOrder, headStride, keyStride));
+    };
+    auto visitKeys = [&](OpBuilder &inner, Value j0, Value count, bool masked) {
       forEachHead(inner, [&](OpBuilder &in, const Tile &tile,
                              const Place &place) {
         Value keyRows = emitKeyTile(in, key, rowsMap(maps[1], false), place, j0,
                                     count, keyBuffer, positions);
         Value valueRows = emitKeyTile(in, value, rowsMap(maps[2], false), place,
                                       j0, count, valueBuffer, positions);
-        // The walk goes on with the next head, then with the next keys.
-        Index h{in, loc};
-        Place following = place;
-        following.g = h.add(place.g, h.cst(1));
-        Value isLast = h.atMost(endHead, following.g);
-        following.g = h.select(isLast, first.g, following.g);
-        Value next;
-        if (tile.layout == Layout::Rows)
-          next = viewOfKeys(in, key, rowsMap(maps[1], false), following,
-                            h.select(isLast, h.add(j0, h.cst(kvTile)), j0),
-                            count, cast<MemRefType>(keyBuffer.getType()));
-        emitPartial(in, tile, place, keyRows, valueRows, next, j0, masked);
+        Value nextKey, nextValue;
+        if (tile.layout == Layout::Rows) {
+          nextKey = nextRows(in, key, maps[1], place, j0, count, /*ahead=*/true,
+                             keyBuffer);
+          nextValue = nextRows(in, value, maps[2], place, j0, count,
+                               /*ahead=*/false, valueBuffer);
+        }
+        emitPartial(in, tile, place, keyRows, valueRows, nextKey, nextValue, j0,
+                    masked);
       });
+    };
+    auto visitTile = [&](OpBuilder &inner, Value kvIndex, bool masked) {
+      Index k{inner, loc};
+      Value from = k.mul(kvIndex, k.cst(kvTile));
+      Value to = k.min(k.add(from, k.cst(kvTile)), endKey);
+      if (!walks)
+        return visitKeys(inner, from, k.sub(to, from), masked);
+      auto loop = scf::ForOp::create(inner, loc, from, to, walk);
+      OpBuilder step = OpBuilder::atBlockBegin(loop.getBody());
+      Index s{step, loc};
+      Value j0 = loop.getInductionVar();
+      visitKeys(step, j0, s.min(walk, s.sub(to, j0)), masked);
     };
     emitKvLoop(body, first, buffers.size, firstKey, endKey,
                [&](OpBuilder &run, Value from, Value to, bool masked) {

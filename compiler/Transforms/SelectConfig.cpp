@@ -138,9 +138,16 @@ struct SelectConfig : fovea::impl::SelectConfigBase<SelectConfig> {
       kvChunk = 0;
       chunkTiles = 1;
     }
+    // Steps of a decode's walk: K and V of one, for all heads, and of the next,
+    // which is fetched meanwhile, take half of the cache.
+    int64_t keyBytes =
+        op.getKvHeads() * width *
+        getElementTypeOrSelf(op.getKey()).getIntOrFloatBitWidth() / 8;
+    int64_t kvWalk = llvm::bit_floor(uint64_t(cacheBytes / 4 / keyBytes));
+    kvWalk = std::min(std::max(kvWalk, vector), kvTile);
     return ConfigAttr::get(op.getContext(), queryTile, narrow, kvTile, vector,
                            unroll, kvSplit, rows, kvChunk,
-                           std::min<int64_t>(chunkTiles, 32));
+                           std::min<int64_t>(chunkTiles, 32), kvWalk);
   }
 };
 } // namespace

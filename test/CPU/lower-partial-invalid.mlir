@@ -22,7 +22,7 @@ func.func @layout(%q: memref<64x16xf32>, %k: memref<?x64xf32>, %acc: memref<16x6
 
 #config = #attn.config<query_tile = 16, narrow_query_tile = 8, kv_tile = 60, vector = 8, unroll = 6, kv_split = 60>
 func.func @strided_keys(%q: memref<4x64xf32>, %k: memref<?x64xf32, strided<[?, 2]>>, %acc: memref<4x64xf32>, %row: memref<4xf32>, %i: index) {
-  // expected-error @below {{needs k, v and next with unit inner stride}}
+  // expected-error @below {{needs k, v and what is next with unit inner stride}}
   attn.partial ins(%q, %k, %k : memref<4x64xf32>, memref<?x64xf32, strided<[?, 2]>>, memref<?x64xf32, strided<[?, 2]>>)
     at(%i, %i, %i, %i) extents(%i, %i, %i)
     outs(%acc, %row, %row : memref<4x64xf32>, memref<4xf32>, memref<4xf32>)

@@ -80,10 +80,9 @@ func.func @masked(%q: memref<64x16xf32>, %k: memref<?x64xf32, strided<[?, 1]>>, 
 // Rows not transposed: depth in the lanes. Q's even and odd elements are set
 // apart once, as they are in the words of K, of which each is converted by one
 // operation. K serves the rows of a block (the group's 4, 2 keys at a time);
-// scores of a key group come out of one reduction. Meanwhile V of the key is
-// fetched. PV has 4 steps of 16 columns: of two, the first fetches the keys of
-// the next block line by line, or what `next` says after the last block. Columns
-// are put in order at the end.
+// scores of a key group come out of one reduction. Meanwhile a row of `next_value`
+// is fetched for each key. PV has 4 steps of 16 columns: of two, the first fetches
+// `next_key` line by line. Columns are put in order at the end.
 // CHECK-LABEL: func private @decode__partial
 // CHECK: %[[S:.*]] = memref.alloca() {alignment = 64 : i64} : memref<4x64xf32>
 // CHECK: %[[Q:.*]] = memref.alloca() {alignment = 64 : i64} : memref<4x64xf32>
@@ -93,9 +92,9 @@ func.func @masked(%q: memref<64x16xf32>, %k: memref<?x64xf32, strided<[?, 1]>>, 
 // CHECK: %[[N:.*]] = memref.dim %arg1
 // CHECK: scf.for %[[FIRST:[a-z0-9]+]] = %c0 to %[[N]] step %c60
 // CHECK: scf.for %{{.*}} = %c0 to %{{.*}} step %c2
-// CHECK: memref.prefetch %arg2[%{{.*}}, %c0], read, locality<2>, data : memref<?x64xbf16
-// CHECK: memref.prefetch %arg2[%{{.*}}, %c32], read, locality<2>, data : memref<?x64xbf16
-// CHECK-NOT: memref.prefetch %arg1
+// CHECK: memref.prefetch %arg4[%[[ROW:.*]], %c0], read, locality<2>, data : memref<?x64xbf16
+// CHECK: memref.prefetch %arg4[%[[ROW]], %c32], read, locality<2>, data : memref<?x64xbf16
+// CHECK-NOT: memref.prefetch %arg3
 // CHECK: scf.for %{{.*}} iter_args
 // CHECK: vector.load %arg1{{.*}} vector<16xbf16>
 // CHECK: arith.shli
@@ -110,26 +109,22 @@ func.func @masked(%q: memref<64x16xf32>, %k: memref<?x64xf32, strided<[?, 1]>>, 
 // CHECK: %[[BEGUN:.*]] = arith.muli %[[STEP]]
 // CHECK: scf.for %[[KEY:[a-z0-9]+]] =
 // CHECK: %[[LINE:.*]] = arith.addi %[[BEGUN]], %[[KEY]]
-// CHECK: %[[AFTER:.*]] = arith.addi %[[FIRST]], %c60
-// CHECK: %[[HERE:.*]] = arith.cmpi slt, %[[AFTER]], %[[N]]
-// CHECK: %[[KEYS:.*]] = arith.select %[[HERE]], %arg1, %arg3
-// CHECK: %[[FROM:.*]] = arith.select %[[HERE]], %[[AFTER]], %c0
 // CHECK: %[[PART:.*]] = arith.remui %[[LINE]], %c2
 // CHECK: %[[AT:.*]] = arith.muli %[[PART]], %c32
 // CHECK: %[[DOWN:.*]] = arith.divui %[[LINE]], %c2
-// CHECK: %[[ROW:.*]] = arith.addi %[[FROM]], %[[DOWN]]
-// CHECK: memref.prefetch %[[KEYS]][%[[ROW]], %[[AT]]], read, locality<2>
+// CHECK: %[[ROW:.*]] = arith.addi %[[FIRST]], %[[DOWN]]
+// CHECK: memref.prefetch %arg3[%[[ROW]], %[[AT]]], read, locality<2>
 // CHECK: vector.load %arg2[%{{.*}}, %[[COLUMN]]]{{.*}} vector<16xbf16>
 // CHECK: vector.shuffle {{.*}} [0, 8, 1, 9, 2, 10, 3, 11]
 // CHECK: vector.shuffle {{.*}} [4, 12, 5, 13, 6, 14, 7, 15]
 // CHECK: scf.for
 // CHECK-NOT: memref.prefetch
 // CHECK: return
-func.func @decode(%q: memref<4x64xf32>, %k: memref<?x64xbf16, strided<[?, 1]>>, %v: memref<?x64xbf16, strided<[?, 1]>>, %next: memref<?x64xbf16, strided<[?, 1]>>,
+func.func @decode(%q: memref<4x64xf32>, %k: memref<?x64xbf16, strided<[?, 1]>>, %v: memref<?x64xbf16, strided<[?, 1]>>, %next: memref<?x64xbf16, strided<[?, 1]>>, %after: memref<?x64xbf16, strided<[?, 1]>>,
                   %acc: memref<4x64xf32>, %max: memref<4xf32>, %sum: memref<4xf32>,
                   %b: index, %g: index, %row: index, %j: index, %B: index, %M: index, %N: index) {
   attn.partial ins(%q, %k, %v : memref<4x64xf32>, memref<?x64xbf16, strided<[?, 1]>>, memref<?x64xbf16, strided<[?, 1]>>)
-    next(%next : memref<?x64xbf16, strided<[?, 1]>>)
+    next_key(%next : memref<?x64xbf16, strided<[?, 1]>>) next_value(%after : memref<?x64xbf16, strided<[?, 1]>>)
     at(%b, %g, %row, %j) extents(%B, %M, %N)
     outs(%acc, %max, %sum : memref<4x64xf32>, memref<4xf32>, memref<4xf32>)
     {scale = 0.125 : f64, group = 4 : i64, kv_heads = 2 : i64, config = #config}

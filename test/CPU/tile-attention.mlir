@@ -16,31 +16,51 @@ func.func @unchanged(%x: f32) -> f32 {
 
 // Without a mask: the shapes of work for few rows (up to 8, kept as rows, and up
 // to 24, transposed; parts of 1024 keys, then merged) and the one for many. Of
-// few rows an item takes the queries of its heads, walks its KV tiles from head
-// to head, if those of a token lie side by side, and finishes each head. Keys are
-// read in place or, if their rows are not contiguous, gathered; the kernel is
-// told where those of the next head are, or the next keys of the first.
+// few rows an item takes the queries of its heads, walks along its KV tiles from
+// head to head, if those of a token lie side by side, 16 keys at a time, and
+// finishes each head. Keys are read in place or, if their rows are not
+// contiguous, gathered. The kernel is told which rows come next: if the heads of
+// a token fill it, a head's share of the next 16 keys of all heads, row after
+// row; otherwise, K a block of 32 keys ahead (two heads of 16), and V of these
+// keys.
 // CHECK-LABEL: func @plain
 // CHECK-SAME: %[[Q:[a-z0-9]+]]: memref<?x?x4x8xf32{{.*}}>, %[[K:[a-z0-9]+]]: memref<?x?x2x8xf32{{.*}}>, %[[V:[a-z0-9]+]]: memref<?x?x2x16xf32{{.*}}>, %[[O:[a-z0-9]+]]: memref<?x?x4x16xf32{{.*}}>)
 // CHECK: %[[STRIDES:[a-z_]*strides[0-9_]*]]:4 = memref.extract_strided_metadata %[[K]]
 // CHECK: %[[SIDE_BY_SIDE:.*]] = arith.cmpi slt, %[[STRIDES]]#2, %[[STRIDES]]#1
-// CHECK: arith.select %[[SIDE_BY_SIDE]], %{{.*}}, %c1
+// CHECK: %[[HEADS:.*]] = arith.select %[[SIDE_BY_SIDE]], %{{.*}}, %c1
+// CHECK: %[[WALK:.*]] = arith.select %[[SIDE_BY_SIDE]], %c16, %c64
+// CHECK: %[[LEAD:.*]] = arith.select %[[SIDE_BY_SIDE]], %c16, %c32
 // CHECK: cpu.parallel
 // CHECK:   scf.for
 // CHECK:     attn.gather_rows %[[Q]] {{.*}} outs(%{{.*}} : memref<8x8xf32{{.*}} {{.*}}group = 2 : i64
 // CHECK-NOT: linalg.transpose
 // CHECK:   scf.for
-// CHECK:     scf.for %[[HEAD:.*]] = %[[FIRST:.*]] to %[[END:.*]] step
-// CHECK:       %[[HERE:.*]] = memref.reinterpret_cast %[[K]]
-// CHECK:       scf.if {{.*}} -> (memref<?x8xf32
-// CHECK-NEXT:    scf.yield %[[HERE]]
-// CHECK:       else
-// CHECK:         attn.gather_rows %[[K]] at(%{{.*}}, %[[HEAD]],
-// CHECK:       %[[FOLLOWING:.*]] = arith.addi %[[HEAD]], %c1
-// CHECK:       %[[IS_LAST:.*]] = arith.cmpi sle, %[[END]], %[[FOLLOWING]]
-// CHECK:       arith.select %[[IS_LAST]], %[[FIRST]], %[[FOLLOWING]]
-// CHECK:       %[[NEXT:.*]] = memref.reinterpret_cast %[[K]]
-// CHECK:       attn.partial {{.*}} next(%[[NEXT]] : {{.*}} at(%{{.*}}, %[[HEAD]], {{.*}} group = 2 : i64, {{.*}}kv_heads = 2 : i64, scale = 0.3535
+// CHECK:     scf.for %[[J0:.*]] = %{{.*}} to %[[END:.*]] step %[[WALK]]
+// CHECK:       %[[LEFT:.*]] = arith.subi %[[END]], %[[J0]]
+// CHECK:       %[[COUNT:.*]] = arith.minsi %[[WALK]], %[[LEFT]]
+// CHECK:       scf.for %[[HEAD:.*]] =
+// CHECK:         %[[HERE:.*]] = memref.reinterpret_cast %[[K]] {{.*}} sizes: [%[[COUNT]], 8], strides: [%[[STRIDES]]#1, 1]
+// CHECK:         scf.if {{.*}} -> (memref<?x8xf32
+// CHECK-NEXT:      scf.yield %[[HERE]]
+// CHECK:         else
+// CHECK:           attn.gather_rows %[[K]] at(%{{.*}}, %[[HEAD]], %[[J0]])
+// CHECK:         %[[ALL:.*]] = arith.cmpi eq, %[[HEADS]], %c2
+// CHECK:         %[[SOME:.*]] = arith.andi %[[SIDE_BY_SIDE]], %[[ALL]]
+// CHECK:         %[[TOKEN:.*]] = arith.muli %[[STRIDES]]#2, %c2
+// CHECK:         %[[FULL:.*]] = arith.cmpi eq, %[[STRIDES]]#1, %[[TOKEN]]
+// CHECK:         %[[IN_ORDER:.*]] = arith.andi %[[SOME]], %[[FULL]]
+// CHECK:         %[[NEXT_HEAD:.*]] = arith.addi %[[HEAD]], %c1
+// CHECK:         %[[SHARE:.*]] = arith.muli %[[NEXT_HEAD]], %[[WALK]]
+// CHECK:         arith.select %[[IN_ORDER]], %[[SHARE]], %[[HEAD]]
+// CHECK:         %[[AHEAD:.*]] = arith.addi %[[J0]], %[[LEAD]]
+// CHECK:         %[[STEP:.*]] = arith.addi %[[J0]], %[[WALK]]
+// CHECK:         arith.select %[[IN_ORDER]], %[[STEP]], %[[AHEAD]]
+// CHECK:         %[[STRIDE:.*]] = arith.select %[[IN_ORDER]], %[[STRIDES]]#2, %[[STRIDES]]#1
+// CHECK:         %[[NEXT_K:.*]] = memref.reinterpret_cast %[[K]] {{.*}} sizes: [%[[COUNT]], 8], strides: [%[[STRIDE]], 1]
+// CHECK:         arith.muli %[[HEAD]], %[[WALK]]
+// CHECK:         arith.select {{.*}}, %[[STEP]], %[[J0]]
+// CHECK:         %[[NEXT_V:.*]] = memref.reinterpret_cast %[[V]] {{.*}} sizes: [%[[COUNT]], 16]
+// CHECK:         attn.partial {{.*}} next_key(%[[NEXT_K]] : {{.*}}) next_value(%[[NEXT_V]] : {{.*}}) at(%{{.*}}, %[[HEAD]], {{.*}} group = 2 : i64, {{.*}}kv_heads = 2 : i64, scale = 0.3535
 // CHECK-NOT: mask
 // CHECK:   scf.if
 // CHECK:     scf.for
@@ -72,7 +92,7 @@ func.func @plain(%q: memref<?x?x4x8xf32, strided<[?, ?, ?, ?], offset: ?>>, %k: 
                  %v: memref<?x?x2x16xf32, strided<[?, ?, ?, ?], offset: ?>>, %o: memref<?x?x4x16xf32, strided<[?, ?, ?, ?], offset: ?>>) {
   attn.attention ins(%q, %k, %v : memref<?x?x4x8xf32, strided<[?, ?, ?, ?], offset: ?>>, memref<?x?x2x8xf32, strided<[?, ?, ?, ?], offset: ?>>, memref<?x?x2x16xf32, strided<[?, ?, ?, ?], offset: ?>>)
     outs(%o : memref<?x?x4x16xf32, strided<[?, ?, ?, ?], offset: ?>>)
-    {config = #attn.config<query_tile = 24, narrow_query_tile = 8, kv_tile = 64, vector = 8, unroll = 4, kv_split = 1024>}
+    {config = #attn.config<query_tile = 24, narrow_query_tile = 8, kv_tile = 64, vector = 8, unroll = 4, kv_split = 1024, kv_walk = 16>}
   return
 }
 

@@ -19,9 +19,9 @@ func.func @kept(%q: memref<?x?x4x64xf32>, %k: memref<?x?x2x64xf32>, %o: memref<?
 }
 
 // CHECK-LABEL: func @f32
-// CHECK: config = #attn.config<query_tile = 24, narrow_query_tile = 8, kv_tile = 64, vector = 8, unroll = 4, kv_split = 1024, kv_chunk = 512, chunk_tiles = 16>
+// CHECK: config = #attn.config<query_tile = 24, narrow_query_tile = 8, kv_tile = 64, vector = 8, unroll = 4, kv_split = 1024, kv_chunk = 512, chunk_tiles = 16, kv_walk = 64>
 // WIDE-LABEL: func @f32
-// WIDE: config = #attn.config<query_tile = 48, narrow_query_tile = 8, kv_tile = 64, vector = 16, unroll = 8, kv_split = 1024, kv_chunk = 512, chunk_tiles = 8>
+// WIDE: config = #attn.config<query_tile = 48, narrow_query_tile = 8, kv_tile = 64, vector = 16, unroll = 8, kv_split = 1024, kv_chunk = 512, chunk_tiles = 8, kv_walk = 64>
 // MATRIX: remark: no matrix units: they multiply bf16, f16 as sums of two, and f32 as sums of three where precision is bf16x6
 // MATRIX: remark: matrix units: for more than 48 folded query rows
 // MATRIX-NOT: rounded
@@ -57,7 +57,7 @@ func.func @f32(%q: memref<?x?x4x64xf32>, %k: memref<?x?x2x64xf32>, %o: memref<?x
 // WIDE-LABEL: func @bf16
 // WIDE: vector = 16
 // MATRIX-LABEL: func @bf16
-// MATRIX: vector = 16, {{.*}} matrix_rows = 32, kv_chunk = 4096, chunk_tiles = 32>
+// MATRIX: vector = 16, {{.*}} matrix_rows = 32, kv_chunk = 4096, chunk_tiles = 32, kv_walk = 64>
 func.func @bf16(%q: tensor<?x?x4x64xbf16>, %k: tensor<?x?x2x64xbf16>, %o: tensor<?x?x4x64xbf16>) -> tensor<?x?x4x64xbf16> {
   %r = attn.attention ins(%q, %k, %k : tensor<?x?x4x64xbf16>, tensor<?x?x2x64xbf16>, tensor<?x?x2x64xbf16>)
     outs(%o : tensor<?x?x4x64xbf16>) -> tensor<?x?x4x64xbf16>
@@ -77,11 +77,31 @@ func.func @f64(%q: memref<?x?x4x64xf64>, %k: memref<?x?x2x64xf64>, %o: memref<?x
 // Wide heads take smaller KV tiles, so that K and V of a tile stay in the cache.
 // A chunk would serve one query tile: there are none.
 // CHECK-LABEL: func @wide_heads
-// CHECK: kv_tile = 16, {{.*}}kv_split = 256>
+// CHECK: kv_tile = 16, {{.*}}kv_split = 256, kv_walk = 8>
 // WIDE-LABEL: func @wide_heads
 func.func @wide_heads(%q: memref<?x?x1x2048xf32>, %k: memref<?x?x1x2048xf32>, %o: memref<?x?x1x2048xf32>) {
   attn.attention ins(%q, %k, %k : memref<?x?x1x2048xf32>, memref<?x?x1x2048xf32>, memref<?x?x1x2048xf32>)
     outs(%o : memref<?x?x1x2048xf32>)
+  return
+}
+
+// A step of a decode's walk, for all heads, takes a quarter of the cache, but no
+// less than a vector of keys.
+// CHECK-LABEL: func @walk
+// CHECK: kv_walk = 32>
+// CHECK: kv_walk = 8>
+// CHECK: kv_walk = 8>
+// MATRIX-LABEL: func @walk
+// MATRIX: kv_walk = 64>
+// MATRIX: kv_walk = 32>
+// MATRIX: kv_walk = 16>
+func.func @walk(%q: memref<?x?x32x128xbf16>, %k8: memref<?x?x8x128xbf16>, %k32: memref<?x?x32x128xbf16>, %f: memref<?x?x32x128xf32>) {
+  attn.attention ins(%q, %k8, %k8 : memref<?x?x32x128xbf16>, memref<?x?x8x128xbf16>, memref<?x?x8x128xbf16>)
+    outs(%q : memref<?x?x32x128xbf16>)
+  attn.attention ins(%q, %k32, %k32 : memref<?x?x32x128xbf16>, memref<?x?x32x128xbf16>, memref<?x?x32x128xbf16>)
+    outs(%q : memref<?x?x32x128xbf16>)
+  attn.attention ins(%f, %f, %f : memref<?x?x32x128xf32>, memref<?x?x32x128xf32>, memref<?x?x32x128xf32>)
+    outs(%f : memref<?x?x32x128xf32>)
   return
 }
 

@@ -101,13 +101,17 @@ def Attn_ConfigAttr : AttrDef<Attn_Dialect, "Config"> {
     - `kv_chunk`: keys whose packed K and V stay in the second-level cache while
       `chunk_tiles` query tiles visit them one after the other; 0 if each tile
       visits all keys at once
+    - `kv_walk`: keys along which a decode goes from head to head before it takes
+      those behind them, where the heads of a token lie side by side; 0 for a whole
+      tile
   }];
   let parameters = (ins
     "int64_t":$query_tile, "int64_t":$narrow_query_tile, "int64_t":$kv_tile,
     "int64_t":$vector, "int64_t":$unroll, "int64_t":$kv_split,
     DefaultValuedParameter<"int64_t", "0">:$matrix_rows,
     DefaultValuedParameter<"int64_t", "0">:$kv_chunk,
-    DefaultValuedParameter<"int64_t", "1">:$chunk_tiles);
+    DefaultValuedParameter<"int64_t", "1">:$chunk_tiles,
+    DefaultValuedParameter<"int64_t", "0">:$kv_walk);
   let assemblyFormat = "`<` struct(params) `>`";
   let genVerifyDecl = 1;
   let extraClassDeclaration = [{

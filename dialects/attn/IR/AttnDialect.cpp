@@ -89,7 +89,8 @@ LogicalResult ConfigAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                  int64_t queryTile, int64_t narrowQueryTile,
                                  int64_t kvTile, int64_t vector, int64_t unroll,
                                  int64_t kvSplit, int64_t matrixRows,
-                                 int64_t kvChunk, int64_t chunkTiles) {
+                                 int64_t kvChunk, int64_t chunkTiles,
+                                 int64_t kvWalk) {
   // Tiles become straight-line vector code, so their sizes bound its size.
   auto inRange = [](int64_t value, int64_t most) {
     return value >= 1 && value <= most;
@@ -113,5 +114,7 @@ LogicalResult ConfigAttr::verify(function_ref<InFlightDiagnostic()> emitError,
     return emitError() << "kv_chunk must be 0 or a multiple of kv_tile";
   if (!inRange(chunkTiles, 256))
     return emitError() << "chunk_tiles must be in [1, 256]";
+  if (kvWalk < 0 || kvWalk > kvTile)
+    return emitError() << "kv_walk must be in [0, kv_tile]";
   return success();
 }

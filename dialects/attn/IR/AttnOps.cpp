@@ -676,12 +676,17 @@ LogicalResult PartialOp::verify() {
     if (!ShapedType::isDynamic(room) && !ShapedType::isDynamic(extents[dim]) &&
         room < extents[dim])
       return emitOpError() << names[index] << " does not fit the other tiles";
-  if (getNext() &&
-      (shaped(getNext()).getElementType() !=
-           shaped(getKey()).getElementType() ||
-       failed(verifyCompatibleShape(shaped(getNext()).getShape().drop_front(),
-                                    shaped(getKey()).getShape().drop_front()))))
-    return emitOpError("next must hold rows like those of k");
+  struct {
+    StringRef name, other;
+    Value next, like;
+  } hints[] = {{"next_key", "k", getNextKey(), getKey()},
+               {"next_value", "v", getNextValue(), getValue()}};
+  for (auto [name, other, next, like] : hints)
+    if (next &&
+        (shaped(next).getElementType() != shaped(like).getElementType() ||
+         failed(verifyCompatibleShape(shaped(next).getShape().drop_front(),
+                                      shaped(like).getShape().drop_front()))))
+      return emitOpError() << name << " must hold rows like those of " << other;
   FloatType compute =
       fovea::attn::getComputeType(shaped(getQuery()).getElementType());
   for (Value state : {getAcc(), getMax(), getSum()})

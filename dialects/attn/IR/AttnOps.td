@@ -229,13 +229,14 @@ def Attn_PartialOp : Attn_DestinationOp<"partial", [
     h = g * group + r mod group; rows at or beyond M * group hold anything and
     their results are ignored. Keys are j0 + [0, n). `at` gives (b, g, row0, j0),
     `extents` (B, M, N). A partial without a mask region is one whose tile the
-    mask fills: no mask is evaluated. `next` is where the keys lie that
-    are likely to be taken after these: a hint for prefetches, whose elements have
-    no part in the result and need not exist.
+    mask fills: no mask is evaluated. `next_key` and `next_value` are rows that are
+    likely to be read soon, row for row in the order in which they should be fetched:
+    hints for prefetches, whose elements have no part in the result and need not
+    exist.
   }];
   let arguments = (ins
     Attn_FloatShaped:$query, Attn_FloatShaped:$key, Attn_FloatShaped:$value,
-    Optional<Attn_FloatShaped>:$next,
+    Optional<Attn_FloatShaped>:$next_key, Optional<Attn_FloatShaped>:$next_value,
     Variadic<Index>:$at, Variadic<Index>:$extents,
     Variadic<Attn_Capture>:$captures,
     Attn_FloatShaped:$acc, Attn_FloatShaped:$max, Attn_FloatShaped:$sum,
@@ -248,7 +249,8 @@ def Attn_PartialOp : Attn_DestinationOp<"partial", [
   let hasCanonicalizer = 1;
   let assemblyFormat = [{
     `ins` `(` $query `,` $key `,` $value `:` type($query) `,` type($key) `,` type($value) `)`
-    (`next` `(` $next^ `:` type($next) `)`)?
+    (`next_key` `(` $next_key^ `:` type($next_key) `)`)?
+    (`next_value` `(` $next_value^ `:` type($next_value) `)`)?
     `at` `(` $at `)` `extents` `(` $extents `)`
     `` custom<Captures>($captures, type($captures), $capture_names)
     `outs` `(` $acc `,` $max `,` $sum `:` type($acc) `,` type($max) `,` type($sum) `)`

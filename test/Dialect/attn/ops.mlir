@@ -156,10 +156,10 @@ func.func @transposed_state(%q: memref<8x16xf32>, %k: memref<?x8xf32>, %v: memre
                             %acc: memref<5x16xf32>, %max: memref<16xf32>, %sum: memref<16xf32>,
                             %o: memref<16x5xf32>, %c: index) {
   // CHECK: attn.partial
-  // CHECK-SAME: next(%{{.*}} : memref<?x8xf32>) at(
+  // CHECK-SAME: next_key(%{{.*}} : memref<?x8xf32>) next_value(%{{.*}} : memref<?x5xf32>) at(
   // CHECK-SAME: indexing_maps = [#{{.*}}, #{{.*}}, #{{.*}}, #{{.*}}]
   attn.partial ins(%q, %k, %v : memref<8x16xf32>, memref<?x8xf32>, memref<?x5xf32>)
-    next(%k : memref<?x8xf32>) at(%c, %c, %c, %c) extents(%c, %c, %c)
+    next_key(%k : memref<?x8xf32>) next_value(%v : memref<?x5xf32>) at(%c, %c, %c, %c) extents(%c, %c, %c)
     outs(%acc, %max, %sum : memref<5x16xf32>, memref<16xf32>, memref<16xf32>)
     {scale = 1.0, group = 1, kv_heads = 1,
      indexing_maps = [affine_map<(m, n, d, e) -> (d, m)>, affine_map<(m, n, d, e) -> (n, d)>,

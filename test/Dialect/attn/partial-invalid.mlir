@@ -67,11 +67,22 @@ func.func @f(%q: memref<16x8xf32>, %k: memref<32x9xf32>, %v: memref<32x5xf32>, %
 
 // -----
 
-// What is fetched next.
+// What is likely to be read soon.
 func.func @f(%q: memref<16x8xf32>, %k: memref<32x8xf32>, %v: memref<32x5xf32>, %next: memref<?x9xf32>, %acc: memref<16x5xf32>, %max: memref<16xf32>, %sum: memref<16xf32>, %c: index) {
-  // expected-error@+1 {{next must hold rows like those of k}}
+  // expected-error@+1 {{next_key must hold rows like those of k}}
   attn.partial ins(%q, %k, %v : memref<16x8xf32>, memref<32x8xf32>, memref<32x5xf32>)
-      next(%next : memref<?x9xf32>) at(%c, %c, %c, %c) extents(%c, %c, %c)
+      next_key(%next : memref<?x9xf32>) at(%c, %c, %c, %c) extents(%c, %c, %c)
+      outs(%acc, %max, %sum : memref<16x5xf32>, memref<16xf32>, memref<16xf32>)
+      {scale = 1.0, group = 4, kv_heads = 2}
+  return
+}
+
+// -----
+
+func.func @f(%q: memref<16x8xf32>, %k: memref<32x8xf32>, %v: memref<32x5xf32>, %next: memref<?x5xbf16>, %acc: memref<16x5xf32>, %max: memref<16xf32>, %sum: memref<16xf32>, %c: index) {
+  // expected-error@+1 {{next_value must hold rows like those of v}}
+  attn.partial ins(%q, %k, %v : memref<16x8xf32>, memref<32x8xf32>, memref<32x5xf32>)
+      next_value(%next : memref<?x5xbf16>) at(%c, %c, %c, %c) extents(%c, %c, %c)
       outs(%acc, %max, %sum : memref<16x5xf32>, memref<16xf32>, memref<16xf32>)
       {scale = 1.0, group = 4, kv_heads = 2}
   return

@@ -253,6 +253,11 @@ module attributes {a = #attn.config<query_tile = 64, narrow_query_tile = 16, kv_
 
 // -----
 
+// expected-error@+1 {{kv_walk must be in [0, kv_tile]}}
+module attributes {a = #attn.config<query_tile = 64, narrow_query_tile = 16, kv_tile = 128, vector = 16, unroll = 8, kv_split = 1024, kv_walk = 129>} {}
+
+// -----
+
 // The weight of a norm.
 func.func @f(%x: memref<2x4x8x16xf32>, %y: memref<2x4x8x16xf32>, %w: memref<8xf32>) {
   // expected-error@+1 {{weight must be one vector of the input's last dimension}}

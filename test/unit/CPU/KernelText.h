@@ -69,6 +69,10 @@ inline std::string kernelText(const KernelShape &shape) {
   char scale[64];
   std::snprintf(scale, sizeof scale, "%.17e", shape.scale);
   std::string state = acc + ", " + row + ", " + row;
+  // Those of a decode are told what comes next.
+  std::string next;
+  if (shape.depthLanes)
+    next = " next_key(%k : " + k + ") next_value(%v : " + v + ")";
   std::string qOrder = shape.depthLanes ? "(m, d)" : "(d, m)",
               accOrder = shape.depthLanes ? "(m, e)" : "(e, m)";
   return "#q = affine_map<(m, n, d, e) -> " + qOrder +
@@ -90,8 +94,8 @@ inline std::string kernelText(const KernelShape &shape) {
          extra +
          ") attributes {llvm.emit_c_interface} {\n"
          "  attn.partial ins(%q, %k, %v : " +
-         q + ", " + k + ", " + v +
-         ") at(%at0, %at1, %at2, %at3) extents(%extent0, %extent1, %extent2)" +
+         q + ", " + k + ", " + v + ")" + next +
+         " at(%at0, %at1, %at2, %at3) extents(%extent0, %extent1, %extent2)" +
          captures + " outs(%acc, %max, %sum : " + state + ")" + regions +
          " {scale = " + scale + " : f64, group = " + number(shape.group) +
          " : i64, kv_heads = " + number(shape.kvHeads) +
