@@ -11,9 +11,8 @@
 // order: QK fetches those of V, and PV those of K, as many as it has keys.
 //
 // Pairs. Of two vectors of bf16 the even and the odd elements are converted, by
-// one operation each, as they are the halves of the words in memory. So lanes
-// of Q are put in that order once, and columns of O back from it per block of
-// keys.
+// one operation each, as they are the halves of the words in memory. That is
+// the order of rows of q and acc that are unzipped (attn.partial).
 //
 // Units of a block of rows: QK, sums over lanes that are reduced to scores S
 // [rows][keys]; softmax with keys in the lanes, where mask and score regions
@@ -74,12 +73,9 @@ private:
                    function_ref<void(Value)> meanwhile);
 
   // Vectors in pairs.
-  bool areInPairs(Value memref, int64_t vectors);
-  Values loadVectors(Value memref, Value row, Value column, int64_t count);
-  Values permutePairs(ArrayRef<Value> vectors,
-                      function_ref<int64_t(int64_t)> sourceOf);
+  Values loadVectors(Value memref, Value row, Value column, int64_t count,
+                     bool inPairs);
   void forEachRunOfDepth(function_ref<void(int64_t, int64_t, int64_t)> visit);
-  void emitQueryPairs(Value rows);
 
   Values reduceToLanes(ArrayRef<Value> sums);
   Value reduce(Value vector, function_ref<Value(Value, Value)> combine);
@@ -106,7 +102,6 @@ private:
 
   int64_t depth, columns, rowBlock, block, keyGroup;
   FloatBuilder scalar;
-  Value query;    // in the order in which vectors of K are loaded
   Value scores;   // [rowBlock][block, rounded up to vectors]
   Value attended; // the same, 1 or 0, if there is a mask
   Value alpha;    // [rowBlock], by which the accumulators shrink
@@ -140,7 +135,6 @@ DepthLanesKernel::DepthLanesKernel(PartialOp op, func::FuncOp function)
       scalar(b, loc, compute) {}
 
 void DepthLanesKernel::emit() {
-  query = get(op.getQuery());
   int64_t padded = llvm::alignTo(block, width);
   scores = allocateOnStack({rowBlock, padded});
   if (!op.getMask().empty())
@@ -149,8 +143,6 @@ void DepthLanesKernel::emit() {
   Value rows = sub(mul(get(op.getExtents()[1]), index(op.getGroup())),
                    get(op.getRow0()));
   rows = min(rows, index(op.getTileRows()));
-  if (areInPairs(get(op.getKey()), 2))
-    emitQueryPairs(rows);
   Value keys = memref::DimOp::create(b, loc, get(op.getKey()), 0);
   loop(index(0), keys, block, {}, [&](Value first, const Values &) -> Values {
     Value count = min(sub(keys, first), index(block));
@@ -205,10 +197,11 @@ void DepthLanesKernel::emitKeyGroup(int64_t keys, const Values &rows,
                 [&](Value d, Values sums) {
                   SmallVector<Values> k;
                   for (int64_t u = 0; u < keys; ++u)
-                    k.push_back(loadVectors(keyRows, keyIndex[u], d, vectors));
+                    k.push_back(loadVectors(keyRows, keyIndex[u], d, vectors,
+                                            /*inPairs=*/vectors == 2));
                   for (int64_t x = 0; x < vectors; ++x)
                     for (int64_t r = 0; r < rowBlock; ++r) {
-                      Value q = load(vectorType, query,
+                      Value q = load(vectorType, get(op.getQuery()),
                                      {rows[r], add(d, index(x * width))});
                       for (int64_t u = 0; u < keys; ++u)
                         sums[r * keys + u] =
@@ -235,20 +228,19 @@ void DepthLanesKernel::emitKeyGroup(int64_t keys, const Values &rows,
 // Vectors in pairs
 //===----------------------------------------------------------------------===//
 
-/// Whether this many vectors are loaded in pairs.
-bool DepthLanesKernel::areInPairs(Value memref, int64_t vectors) {
-  return memrefOf(memref).getElementType().isBF16() && compute.isF32() &&
-         vectors % 2 == 0;
-}
-
-/// `count` vectors from a place on; where they are in pairs, the even elements
-/// of each two and then the odd ones.
+/// `count` vectors from a place on; in pairs, the even elements of each two and
+/// then the odd ones.
 Values DepthLanesKernel::loadVectors(Value memref, Value row, Value column,
-                                     int64_t count) {
+                                     int64_t count, bool inPairs) {
   Values vectors;
-  int64_t inPairs = areInPairs(memref, count) ? count : 0;
+  if (!inPairs) {
+    for (int64_t x = 0; x < count; ++x)
+      vectors.push_back(
+          load(vectorType, memref, {row, add(column, index(x * width))}));
+    return vectors;
+  }
   auto words = VectorType::get({2 * width}, b.getBF16Type());
-  for (int64_t x = 0; x < inPairs; x += 2) {
+  for (int64_t x = 0; x < count; x += 2) {
     Value bits = vector::BitCastOp::create(
         b, loc, cast<VectorType>(math.getIntType()),
         load(words, memref, {row, add(column, index(x * width))}));
@@ -257,57 +249,17 @@ Values DepthLanesKernel::loadVectors(Value memref, Value row, Value column,
     vectors.push_back(math.fromBits(
         arith::AndIOp::create(b, loc, bits, math.intConstant(0xffff0000))));
   }
-  for (int64_t x = inPairs; x < count; ++x)
-    vectors.push_back(
-        load(vectorType, memref, {row, add(column, index(x * width))}));
   return vectors;
-}
-
-/// Each two vectors, with lane `sourceOf`(l) of both in lane l.
-Values DepthLanesKernel::permutePairs(ArrayRef<Value> vectors,
-                                      function_ref<int64_t(int64_t)> sourceOf) {
-  Values permuted;
-  for (size_t x = 0; x < vectors.size(); x += 2)
-    for (int64_t from : {int64_t(0), width}) {
-      SmallVector<int64_t> lanes;
-      for (int64_t lane = from; lane < from + width; ++lane)
-        lanes.push_back(sourceOf(lane));
-      permuted.push_back(
-          vector::ShuffleOp::create(b, loc, vectors[x], vectors[x + 1], lanes));
-    }
-  return permuted;
 }
 
 /// Whole vectors of d: visit(from, to, vectors that are loaded at once).
 void DepthLanesKernel::forEachRunOfDepth(
     function_ref<void(int64_t, int64_t, int64_t)> visit) {
-  int64_t inPairs =
-      areInPairs(get(op.getKey()), 2) ? depth - depth % (2 * width) : 0;
+  int64_t inPairs = op.hasUnzippedQuery() ? depth - depth % (2 * width) : 0;
   if (inPairs != 0)
     visit(0, inPairs, 2);
   if (inPairs + width <= depth)
     visit(inPairs, depth - depth % width, 1);
-}
-
-/// Copies Q for K in pairs.
-void DepthLanesKernel::emitQueryPairs(Value rows) {
-  Value source = query;
-  query = allocateOnStack({op.getTileRows(), depth});
-  forEachRunOfDepth([&](int64_t from, int64_t to, int64_t vectors) {
-    loop(index(0), rows, 1, {}, [&](Value row, const Values &) -> Values {
-      return loop(index(from), index(to), vectors * width, {},
-                  [&](Value d, const Values &) -> Values {
-                    Values q = loadVectors(source, row, d, vectors);
-                    if (vectors == 2)
-                      q = permutePairs(q, [&](int64_t lane) {
-                        return 2 * (lane % width) + lane / width;
-                      });
-                    for (int64_t x = 0; x < vectors; ++x)
-                      store(q[x], query, {row, add(d, index(x * width))});
-                    return {};
-                  });
-    });
-  });
 }
 
 /// Lane i % width of vector i / width is the sum over the lanes of sums[i].
@@ -458,9 +410,11 @@ void DepthLanesKernel::emitSoftmax(Value firstRow, Value first, Value count) {
 //===----------------------------------------------------------------------===//
 
 void DepthLanesKernel::emitPV(const Values &rows, Value first, Value count) {
-  int64_t whole = columns / width;
-  int64_t vectors =
-      std::min(whole, std::max<int64_t>((chains + rowBlock - 1) / rowBlock, 2));
+  // Vectors in whole runs, where columns are unzipped, and what is left.
+  int64_t grain = op.hasUnzippedAcc() ? 2 : 1;
+  int64_t whole = columns / width, inRuns = whole / grain * grain;
+  int64_t wanted = std::max<int64_t>(llvm::divideCeil(chains, rowBlock), 2);
+  int64_t vectors = std::min<int64_t>(inRuns, llvm::alignTo(wanted, grain));
   int64_t done = 0;
   // Steps of this many vectors; of each `period` steps the first fetches the
   // next `lines` lines of K for each key.
@@ -483,17 +437,18 @@ void DepthLanesKernel::emitPV(const Values &rows, Value first, Value count) {
          });
     done += steps * step;
   };
-  if (whole != 0) {
+  if (inRuns != 0) {
     // Evenly over the steps.
-    int64_t steps = whole / vectors, wanted = linesOfKey();
-    int64_t period = std::max<int64_t>(steps / wanted, 1);
-    int64_t lines = llvm::divideCeil(wanted, steps);
+    int64_t steps = inRuns / vectors, toFetch = linesOfKey();
+    int64_t period = std::max<int64_t>(steps / toFetch, 1);
+    int64_t lines = llvm::divideCeil(toFetch, steps);
     int64_t fetching = std::min<int64_t>(
-        steps / period * period, llvm::divideCeil(wanted, lines) * period);
+        steps / period * period, llvm::divideCeil(toFetch, lines) * period);
     emitSteps(vectors, fetching, period, lines);
     emitSteps(vectors, steps - fetching, 1, 0);
-    emitSteps(whole % vectors, whole % vectors != 0, 1, 0);
+    emitSteps(inRuns % vectors, inRuns % vectors != 0, 1, 0);
   }
+  emitSteps(1, whole - inRuns, 1, 0);
   loop(index(whole * width), index(columns), 1, {},
        [&](Value column, const Values &) -> Values {
          emitColumns(scalar, 1, 1, rows, column, first, count, [](Value) {});
@@ -532,8 +487,10 @@ void DepthLanesKernel::emitColumns(FloatBuilder &lanes, int64_t step,
     return loop(index(0), count, 1, zeros, [&](Value key, Values sums) {
       meanwhile(key);
       Value row = add(first, key);
-      Values v = step == width ? loadVectors(value, row, at.front(), vectors)
-                               : Values{load(type, value, {row, at.front()})};
+      Values v = step == width
+                     ? loadVectors(value, row, at.front(), vectors,
+                                   op.hasUnzippedAcc() && vectors % 2 == 0)
+                     : Values{load(type, value, {row, at.front()})};
       for (int64_t r = 0; r < rowBlock; ++r) {
         auto element = [&](Value memref) {
           return broadcast(load(compute, memref, {index(r), key}), type);
@@ -552,9 +509,6 @@ void DepthLanesKernel::emitColumns(FloatBuilder &lanes, int64_t step,
     });
   };
   Values sums = sumsWithoutMaskedKeys(2, accumulate);
-  if (step == width && areInPairs(value, vectors))
-    sums = permutePairs(
-        sums, [&](int64_t lane) { return lane / 2 + lane % 2 * width; });
   for (int64_t r = 0; r < rowBlock; ++r)
     for (int64_t x = 0; x < vectors; ++x) {
       Values indices = {rows[r], at[x]};

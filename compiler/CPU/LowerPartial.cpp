@@ -108,6 +108,11 @@ static LogicalResult checkForm(PartialOp op) {
         !memrefOf(operand).isLastDimUnitStride())
       return op.emitOpError(
           "needs q, acc, max and sum of static shape with unit inner stride");
+  if (op.getUnzipped() && (*kernel != Kernel::DepthLanes ||
+                           int64_t(*op.getUnzipped()) != config.getVector()))
+    return op.emitOpError()
+           << "can only be unzipped by the config's vector ("
+           << config.getVector() << "), with q and acc not transposed";
   if (*kernel == Kernel::Matrix)
     return checkMatrixForm(op);
   Type compute = memrefOf(op.getAcc()).getElementType();

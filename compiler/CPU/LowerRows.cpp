@@ -3,8 +3,9 @@
 // Apache-2.0 WITH LLVM-exception
 
 // attn-cpu-lower-rows: attn.gather_rows and attn.scatter_rows on memrefs become
-// loops of loads and stores with conversion, and cpu.split loops of loads, a
-// store for each term, and what a term leaves to the next. Any strides and, for
+// loops of loads and stores with conversion, cpu.split loops of loads, a store
+// for each term, and what a term leaves to the next, and cpu.unzip loops of
+// shuffles of two vectors. Any strides and, for
 // the copies, any two float types; vectors where both rows have a unit inner
 // stride (tested at run time if need be), single elements elsewhere. It must
 // not be asked about tensors.
@@ -212,6 +213,39 @@ struct LowerRowsPass : fovea::impl::LowerRowsBase<LowerRowsPass> {
     return success();
   }
 
+  LogicalResult lower(ImplicitLocOpBuilder &b, UnzipOp op) {
+    MemRefType type = op.getTile().getType();
+    int64_t lanes = op.getLanes(), run = 2 * lanes;
+    auto vector = VectorType::get({lanes}, type.getElementType());
+    // Lane l of the result is lane order[l] of the two vectors of a run.
+    SmallVector<int64_t> order(run);
+    for (int64_t lane = 0; lane < run; ++lane) {
+      int64_t unzipped = lane % 2 * lanes + lane / 2;
+      order[op.getInverse() ? lane : unzipped] =
+          op.getInverse() ? unzipped : lane;
+    }
+    Value zero = createIndex(b, 0);
+    Value end = createIndex(b, type.getDimSize(1) / run * run);
+    forEachIndex(b, zero, op.getCount(), 1, [&](Value row) {
+      forEachIndex(b, zero, end, run, [&](Value from) {
+        Value places[] = {
+            from, arith::AddIOp::create(b, from, createIndex(b, lanes))};
+        Value loaded[2];
+        for (auto [value, at] : llvm::zip_equal(loaded, places))
+          value = vector::LoadOp::create(b, vector, op.getTile(),
+                                         ValueRange{row, at});
+        for (auto [half, at] : llvm::enumerate(places))
+          vector::StoreOp::create(
+              b,
+              vector::ShuffleOp::create(
+                  b, loaded[0], loaded[1],
+                  ArrayRef(order).slice(half * lanes, lanes)),
+              op.getTile(), ValueRange{row, at});
+      });
+    });
+    return success();
+  }
+
   void runOnOperation() override {
     Operation *root = getOperation();
     auto lowerOne = [&](ImplicitLocOpBuilder &b, auto op) {
@@ -219,7 +253,8 @@ struct LowerRowsPass : fovea::impl::LowerRowsBase<LowerRowsPass> {
     };
     if (failed(lowerOperations<GatherRowsOp>(root, lowerOne)) ||
         failed(lowerOperations<ScatterRowsOp>(root, lowerOne)) ||
-        failed(lowerOperations<SplitOp>(root, lowerOne)))
+        failed(lowerOperations<SplitOp>(root, lowerOne)) ||
+        failed(lowerOperations<UnzipOp>(root, lowerOne)))
       signalPassFailure();
   }
 };

@@ -45,7 +45,8 @@ struct OutlineTiles : fovea::impl::OutlineTilesBase<OutlineTiles> {
     llvm::MapVector<Attribute, SmallVector<Operation *>> alike;
     module.walk([&](Operation *op) {
       if (!isa<GatherRowsOp, ScatterRowsOp, RopeOp, RmsNormOp, MergeOp,
-               FinalizeOp, linalg::TransposeOp, cpu::SplitOp>(op) ||
+               FinalizeOp, linalg::TransposeOp, cpu::SplitOp, cpu::UnzipOp>(
+              op) ||
           op->getNumResults() != 0)
         return;
       alike[signature(op)].push_back(op);

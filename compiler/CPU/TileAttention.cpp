@@ -162,6 +162,9 @@ private:
     /// through, else those that visit a chunk of keys one after the other.
     Value itemTiles;
     Layout layout;
+    /// Whether K and V are read in vectors of bf16, and so the rows that the
+    /// kernel reads, and the accumulators, are unzipped.
+    bool unzipsRows = false, unzipsAcc = false;
     // Per worker.
     Value positions, gathered, staged, out, lse, sinks;
     // For each tile that an item holds.
@@ -234,9 +237,15 @@ private:
   Value viewOfKeys(OpBuilder &b, const RowSource &source, AffineMap map,
                    const Place &place, Value j0, Value count,
                    MemRefType bufferType, Value rowStride = nullptr);
+  void unzip(OpBuilder &b, Value buffer, const Tile &tile, const Place &place,
+             bool inverse);
   Value keysOf(OpBuilder &b, Value batch);
   void splitHead(OpBuilder &b, Value index, Place &place);
 
+  static bool isReadInBF16(const RowSource &source) {
+    return !source.hasChain() &&
+           getElementTypeOrSelf(source.getSource()).isBF16();
+  }
   static int64_t padded(int64_t elements) {
     return llvm::alignTo(elements, matrixDepth);
   }
@@ -285,6 +294,8 @@ AttentionTiler::Tile AttentionTiler::makeTile(int64_t size, Layout layout) {
   switch (layout) {
   case Layout::Rows:
     tile.rows = ofItem({size, width}, compute);
+    tile.unzipsRows = isReadInBF16(key);
+    tile.unzipsAcc = isReadInBF16(value);
     break;
   case Layout::Lanes:
     tile.gathered = scratch({size, width}, compute);
@@ -366,6 +377,12 @@ Value AttentionTiler::existingRows(OpBuilder &b, const Tile &tile,
                                    const Place &place) {
   Index ix{b, loc};
   return ix.min(ix.cst(tile.size), ix.sub(rows, place.row0));
+}
+
+void AttentionTiler::unzip(OpBuilder &b, Value buffer, const Tile &tile,
+                           const Place &place, bool inverse) {
+  cpu::UnzipOp::create(b, loc, buffer, existingRows(b, tile, place),
+                       config.getVector(), inverse);
 }
 
 /// The empty state.
@@ -563,13 +580,16 @@ void AttentionTiler::emitPartial(OpBuilder &b, const Tile &tile,
   ArrayAttr layout = b.getAffineMapArrayAttr(
       {AffineMap::get(4, 0, q, ctx), AffineMap::get(4, 0, keys, ctx),
        AffineMap::get(4, 0, values, ctx), AffineMap::get(4, 0, acc, ctx)});
+  IntegerAttr unzipped;
+  if (tile.unzipsRows || tile.unzipsAcc)
+    unzipped = b.getI64IntegerAttr(config.getVector());
   auto partial = PartialOp::create(
       b, loc, TypeRange(), tile.rows, k, v, nextKey, nextValue,
       ValueRange{place.b, place.g, place.row0, j0},
       ValueRange{batches, queries, place.keys}, op.getCaptures(), tile.acc,
       tile.max, tile.sum, b.getF64FloatAttr(op.getScaleOrDefault()),
       b.getI64IntegerAttr(group), b.getI64IntegerAttr(kvHeads), layout,
-      op.getCaptureNamesAttr(), config);
+      op.getCaptureNamesAttr(), unzipped, config);
   IRMapping mapping;
   op.getScore().cloneInto(&partial.getScore(), mapping);
   if (masked)
@@ -600,6 +620,8 @@ void AttentionTiler::emitFinish(OpBuilder &b, const Tile &tile,
   if (tile.lse)
     outputs.push_back(tile.lse);
   Value acc = tile.acc;
+  if (tile.unzipsAcc)
+    unzip(b, acc, tile, place, /*inverse=*/true);
   if (tile.layout == Layout::Matrix)
     acc = rowsOf(b, acc, b.getIndexAttr(0), b.getIndexAttr(valueWidth));
   FinalizeOp::create(b, loc, TypeRange(), acc, tile.max, tile.sum, tile.sinks,
@@ -1061,6 +1083,8 @@ void AttentionTiler::emitFewRows(OpBuilder &b, const Tile &buffers,
 
     forEachHead(body, [&](OpBuilder &in, const Tile &tile, const Place &place) {
       emitQuery(in, tile, place);
+      if (tile.unzipsRows)
+        unzip(in, tile.rows, tile, place, /*inverse=*/false);
       emitStart(in, tile, place);
     });
     Value firstKey = at.mul(part, at.cst(split));

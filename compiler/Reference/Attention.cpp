@@ -392,6 +392,8 @@ llvm::Expected<SmallVector<Tensor>>
 fovea::reference::interpretPartial(attn::PartialOp op, const Environment &env) {
   const Tensor &q = env.tensor(op.getQuery()), &k = env.tensor(op.getKey()),
                &v = env.tensor(op.getValue());
+  if (op.getUnzipped())
+    return errorOf(op, "the reference reads no unzipped rows");
   Tensor acc = env.tensor(op.getAcc()), max = env.tensor(op.getMax()),
          sum = env.tensor(op.getSum());
   enum { M, N, D, E };

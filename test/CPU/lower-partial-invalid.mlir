@@ -32,6 +32,18 @@ func.func @strided_keys(%q: memref<4x64xf32>, %k: memref<?x64xf32, strided<[?, 2
 
 // -----
 
+#config = #attn.config<query_tile = 16, narrow_query_tile = 8, kv_tile = 60, vector = 8, unroll = 6, kv_split = 60>
+func.func @unzipped(%q: memref<4x64xf32>, %k: memref<?x64xbf16>, %acc: memref<4x64xf32>, %row: memref<4xf32>, %i: index) {
+  // expected-error @below {{can only be unzipped by the config's vector (8), with q and acc not transposed}}
+  attn.partial ins(%q, %k, %k : memref<4x64xf32>, memref<?x64xbf16>, memref<?x64xbf16>)
+    at(%i, %i, %i, %i) extents(%i, %i, %i)
+    outs(%acc, %row, %row : memref<4x64xf32>, memref<4xf32>, memref<4xf32>)
+    {scale = 0.125 : f64, group = 1 : i64, kv_heads = 1 : i64, unzipped = 4, config = #config}
+  return
+}
+
+// -----
+
 func.func @no_config(%q: memref<16x64xf32>, %k: memref<?x64xf32>, %acc: memref<16x64xf32>, %row: memref<16xf32>, %i: index) {
   // expected-error @below {{needs a config to be lowered}}
   attn.partial ins(%q, %k, %k : memref<16x64xf32>, memref<?x64xf32>, memref<?x64xf32>)

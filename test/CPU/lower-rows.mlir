@@ -111,3 +111,22 @@ func.func @split(%x: memref<3x12xf32>, %y: memref<3x2x12xbf16>, %small: memref<3
   cpu.split %small into %one {infinity = 1.0 : f64} : memref<3x4xf32> into memref<3x1x4xbf16>
   return
 }
+
+// Even elements before odd ones, in whole runs of eight of the rows that exist.
+// CHECK-LABEL: func @unzip
+// CHECK: scf.for %[[ROW:.*]] = %c0 to %arg1 step %c1
+// CHECK: scf.for %[[FROM:.*]] = %c0 to %c16 step %c8
+// CHECK: %[[MIDDLE:.*]] = arith.addi %[[FROM]], %c4
+// CHECK: %[[A:.*]] = vector.load %arg0[%[[ROW]], %[[FROM]]] : memref<?x20xf32>, vector<4xf32>
+// CHECK: %[[B:.*]] = vector.load %arg0[%[[ROW]], %[[MIDDLE]]]
+// CHECK: %[[EVEN:.*]] = vector.shuffle %[[A]], %[[B]] [0, 2, 4, 6]
+// CHECK: vector.store %[[EVEN]], %arg0[%[[ROW]], %[[FROM]]]
+// CHECK: %[[ODD:.*]] = vector.shuffle %[[A]], %[[B]] [1, 3, 5, 7]
+// CHECK: vector.store %[[ODD]], %arg0[%[[ROW]], %[[MIDDLE]]]
+// CHECK: vector.shuffle {{.*}} [0, 4, 1, 5]
+// CHECK: vector.shuffle {{.*}} [2, 6, 3, 7]
+func.func @unzip(%tile: memref<?x20xf32>, %count: index) {
+  cpu.unzip %tile rows(%count) {lanes = 4 : i64} : memref<?x20xf32>
+  cpu.unzip %tile rows(%count) {inverse, lanes = 4 : i64} : memref<?x20xf32>
+  return
+}

@@ -98,6 +98,43 @@ func.func @plain(%q: memref<?x?x4x8xf32, strided<[?, ?, ?, ?], offset: ?>>, %k: 
 
 // -----
 
+// K and V of bf16 are read in vectors by few rows: theirs are unzipped once, and
+// O is put back at the end of an item, or of the merge. V behind a norm is not.
+// CHECK-LABEL: func @few_of_bf16
+// CHECK: cpu.parallel
+// CHECK:   attn.gather_rows %arg0 {{.*}} rows(%[[ROWS:[a-z0-9]+]]) outs(%[[Q:[a-z0-9_]+]] : memref<8x16xf32
+// CHECK:   cpu.unzip %[[Q]] rows(%[[ROWS]]) {lanes = 8 : i64}
+// CHECK:   linalg.fill
+// CHECK:   attn.partial ins(%[[Q]], {{.*}} outs(%[[ACC:[a-z0-9_]+]], {{.*}} unzipped = 8 : i64
+// CHECK:   cpu.unzip %[[ACC:[a-z0-9_]+]] {{.*}} {inverse, lanes = 8 : i64}
+// CHECK:   attn.finalize ins(%[[ACC]],
+// CHECK: cpu.parallel
+// CHECK:   attn.merge
+// CHECK:   cpu.unzip %[[ACC:[a-z0-9_]+]] {{.*}} {inverse, lanes = 8 : i64}
+// CHECK:   attn.finalize ins(%[[ACC]],
+// CHECK-NOT: cpu.unzip
+// CHECK-LABEL: func @few_behind_norm
+// CHECK: cpu.unzip
+// CHECK: attn.partial {{.*}} unzipped
+// CHECK-NOT: cpu.unzip
+// CHECK: return
+func.func @few_of_bf16(%q: memref<?x?x4x16xbf16>, %k: memref<?x?x2x16xbf16>, %o: memref<?x?x4x16xbf16>) {
+  attn.attention ins(%q, %k, %k : memref<?x?x4x16xbf16>, memref<?x?x2x16xbf16>, memref<?x?x2x16xbf16>)
+    outs(%o : memref<?x?x4x16xbf16>)
+    {config = #attn.config<query_tile = 24, narrow_query_tile = 8, kv_tile = 64, vector = 8, unroll = 4, kv_split = 1024>}
+  return
+}
+func.func @few_behind_norm(%q: memref<?x?x4x16xbf16>, %k: memref<?x?x2x16xbf16>, %o: memref<?x?x4x16xbf16>, %b: index, %n: index) {
+  %v = memref.alloc(%b, %n) : memref<?x?x2x16xbf16>
+  attn.rms_norm ins(%k : memref<?x?x2x16xbf16>) outs(%v : memref<?x?x2x16xbf16>) {eps = 1.0e-6 : f64}
+  attn.attention ins(%q, %k, %v : memref<?x?x4x16xbf16>, memref<?x?x2x16xbf16>, memref<?x?x2x16xbf16>)
+    outs(%o : memref<?x?x4x16xbf16>)
+    {config = #attn.config<query_tile = 24, narrow_query_tile = 8, kv_tile = 64, vector = 8, unroll = 4, kv_split = 1024>}
+  return
+}
+
+// -----
+
 // With a chunk in the configuration, an item is up to that many tiles, of which
 // each visits a chunk of the keys before the next chunk comes; the number of
 // tiles changes nothing else. Without one (above), there are no such loops.

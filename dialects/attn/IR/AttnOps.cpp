@@ -624,6 +624,13 @@ static bool isTermsResult(AffineExpr expr) {
 
 int64_t PartialOp::getTileRows() { return shaped(getMax()).getDimSize(0); }
 
+bool PartialOp::hasUnzippedQuery() {
+  return getUnzipped() && shaped(getKey()).getElementType().isBF16();
+}
+bool PartialOp::hasUnzippedAcc() {
+  return getUnzipped() && shaped(getValue()).getElementType().isBF16();
+}
+
 LogicalResult PartialOp::verify() {
   if (failed(verifyOneSemantics(*this)))
     return failure();
@@ -696,6 +703,8 @@ LogicalResult PartialOp::verify() {
     if (shaped(state).getRank() != 1 ||
         !compatible(shaped(state).getDimSize(0), extents[0]))
       return emitOpError("max and sum hold one value per row of the tile");
+  if (getUnzipped() && *getUnzipped() < 1)
+    return emitOpError("unzipped must be positive");
   if (getGroup() < 1 || getKvHeads() < 1)
     return emitOpError("group and kv_heads must be positive (rule S1)");
   if (!getScale().isFinite())

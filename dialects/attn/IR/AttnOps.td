@@ -227,7 +227,9 @@ def Attn_PartialOp : Attn_DestinationOp<"partial", [
     Rows are those of kv head `g` folded over its group: tile row l is row
     r = row0 + l of M * group, that is query i = r floordiv group of head
     h = g * group + r mod group; rows at or beyond M * group hold anything and
-    their results are ignored. Keys are j0 + [0, n). `at` gives (b, g, row0, j0),
+    their results are ignored. Of the rows of q, if k is of bf16, and of those of
+    acc, if v is, `unzipped` w says that in each whole run of 2 w elements the even
+    ones lie before the odd ones. Keys are j0 + [0, n). `at` gives (b, g, row0, j0),
     `extents` (B, M, N). A partial without a mask region is one whose tile the
     mask fills: no mask is evaluated. `next_key` and `next_value` are rows that are
     likely to be read soon, row for row in the order in which they should be fetched:
@@ -243,6 +245,7 @@ def Attn_PartialOp : Attn_DestinationOp<"partial", [
     F64Attr:$scale, I64Attr:$group, I64Attr:$kv_heads,
     OptionalAttr<AffineMapArrayAttr>:$indexing_maps,
     OptionalAttr<StrArrayAttr>:$capture_names,
+    OptionalAttr<I64Attr>:$unzipped,
     OptionalAttr<Attn_ConfigAttr>:$config);
   let results = (outs Variadic<AnyRankedTensor>:$results);
   let regions = (region MaxSizedRegion<1>:$score, MaxSizedRegion<1>:$mask);
@@ -266,6 +269,9 @@ def Attn_PartialOp : Attn_DestinationOp<"partial", [
     ::mlir::Value getJ0() { return getAt()[3]; }
     /// Rows of the tile; a compile-time constant on every target.
     int64_t getTileRows();
+    /// Whether the rows of q, and the columns of acc, are unzipped.
+    bool hasUnzippedQuery();
+    bool hasUnzippedAcc();
   }];
 }
 

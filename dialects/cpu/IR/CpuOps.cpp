@@ -41,6 +41,15 @@ LogicalResult SplitOp::verify() {
   return success();
 }
 
+LogicalResult UnzipOp::verify() {
+  if (getTile().getType().isDynamicDim(1) ||
+      !getTile().getType().isLastDimUnitStride())
+    return emitOpError("needs rows of static width with unit stride");
+  if (int64_t(getLanes()) < 1)
+    return emitOpError("needs at least one lane");
+  return success();
+}
+
 void ParallelOp::build(OpBuilder &builder, OperationState &state, Value count,
                        Value itemNanoseconds) {
   OpBuilder::InsertionGuard guard(builder);

@@ -117,6 +117,27 @@ def Cpu_SplitOp : Cpu_Op<"split"> {
   let hasVerifier = 1;
 }
 
+def Cpu_UnzipOp : Cpu_Op<"unzip"> {
+  let summary = "part the even elements of rows from the odd ones, in place";
+  let description = [{
+    In each whole run of 2 * `lanes` elements of a row, the even ones are put before
+    the odd ones; with `inverse`, they are put back. The rows are [0, count). That
+    is the order in which two vectors of `lanes` floats come out of as many words
+    of bf16, by one operation each.
+
+    ```mlir
+    cpu.unzip %tile rows(%count) {lanes = 8 : i64} : memref<8x128xf32>
+    ```
+  }];
+  let arguments = (ins
+    Arg<MemRefRankOf<[F32], [2]>, "", [MemRead, MemWrite]>:$tile,
+    Index:$count, I64Attr:$lanes, UnitAttr:$inverse);
+  let assemblyFormat = [{
+    $tile `rows` `(` $count `)` attr-dict `:` type($tile)
+  }];
+  let hasVerifier = 1;
+}
+
 def Cpu_RequireOp : Cpu_Op<"require"> {
   let summary = "end the call with a status unless a condition holds";
   let description = [{

@@ -158,10 +158,11 @@ func.func @transposed_state(%q: memref<8x16xf32>, %k: memref<?x8xf32>, %v: memre
   // CHECK: attn.partial
   // CHECK-SAME: next_key(%{{.*}} : memref<?x8xf32>) next_value(%{{.*}} : memref<?x5xf32>) at(
   // CHECK-SAME: indexing_maps = [#{{.*}}, #{{.*}}, #{{.*}}, #{{.*}}]
+  // CHECK-SAME: unzipped = 4
   attn.partial ins(%q, %k, %v : memref<8x16xf32>, memref<?x8xf32>, memref<?x5xf32>)
     next_key(%k : memref<?x8xf32>) next_value(%v : memref<?x5xf32>) at(%c, %c, %c, %c) extents(%c, %c, %c)
     outs(%acc, %max, %sum : memref<5x16xf32>, memref<16xf32>, memref<16xf32>)
-    {scale = 1.0, group = 1, kv_heads = 1,
+    {scale = 1.0, group = 1, kv_heads = 1, unzipped = 4,
      indexing_maps = [affine_map<(m, n, d, e) -> (d, m)>, affine_map<(m, n, d, e) -> (n, d)>,
                       affine_map<(m, n, d, e) -> (n, e)>, affine_map<(m, n, d, e) -> (e, m)>]}
   // CHECK: attn.merge {{.*}} {acc_map = #[[$T]]}

@@ -90,6 +90,18 @@ func.func @f(%q: memref<16x8xf32>, %k: memref<32x8xf32>, %v: memref<32x5xf32>, %
 
 // -----
 
+// Rows unzipped by nothing.
+func.func @f(%q: memref<16x8xf32>, %k: memref<32x8xf32>, %v: memref<32x5xf32>, %acc: memref<16x5xf32>, %max: memref<16xf32>, %sum: memref<16xf32>, %c: index) {
+  // expected-error@+1 {{unzipped must be positive}}
+  attn.partial ins(%q, %k, %v : memref<16x8xf32>, memref<32x8xf32>, memref<32x5xf32>)
+      at(%c, %c, %c, %c) extents(%c, %c, %c)
+      outs(%acc, %max, %sum : memref<16x5xf32>, memref<16xf32>, memref<16xf32>)
+      {scale = 1.0, group = 4, kv_heads = 2, unzipped = 0}
+  return
+}
+
+// -----
+
 // S1: type of the state.
 func.func @f(%q: memref<16x8xf32>, %k: memref<32x8xf32>, %v: memref<32x5xf32>, %acc: memref<16x5xf32>, %max: memref<16xf64>, %sum: memref<16xf32>, %c: index) {
   // expected-error@+1 {{state must be 'f32' (rule S1)}}

@@ -68,6 +68,22 @@ func.func @split(%rows: memref<4x8xf32>, %terms: memref<4x8x2xbf16>) {
 
 // -----
 
+func.func @unzip_strided(%tile: memref<4x8xf32, strided<[16, 2]>>, %count: index) {
+  // expected-error@+1 {{needs rows of static width with unit stride}}
+  cpu.unzip %tile rows(%count) {lanes = 4 : i64} : memref<4x8xf32, strided<[16, 2]>>
+  return
+}
+
+// -----
+
+func.func @unzip_nothing(%tile: memref<4x8xf32>, %count: index) {
+  // expected-error@+1 {{needs at least one lane}}
+  cpu.unzip %tile rows(%count) {lanes = 0 : i64} : memref<4x8xf32>
+  return
+}
+
+// -----
+
 func.func @interleaved_loop(%n: index) {
   cpu.interleave {
     // expected-error@+1 {{is not straight-line code, which the parts of cpu.interleave are}}

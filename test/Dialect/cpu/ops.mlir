@@ -58,3 +58,12 @@ func.func @split(%rows: memref<4x8xf32>, %terms: memref<4x2x8xbf16>) {
   cpu.split %rows into %terms {infinity = 1.0 : f64} : memref<4x8xf32> into memref<4x2x8xbf16>
   return
 }
+
+// CHECK-LABEL: func @unzip
+// CHECK-NEXT: cpu.unzip %arg0 rows(%arg1) {lanes = 4 : i64} : memref<?x8xf32>
+// CHECK-NEXT: cpu.unzip %arg0 rows(%arg1) {inverse, lanes = 4 : i64} : memref<?x8xf32>
+func.func @unzip(%tile: memref<?x8xf32>, %count: index) {
+  cpu.unzip %tile rows(%count) {lanes = 4 : i64} : memref<?x8xf32>
+  cpu.unzip %tile rows(%count) {inverse, lanes = 4 : i64} : memref<?x8xf32>
+  return
+}

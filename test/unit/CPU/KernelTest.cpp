@@ -16,6 +16,7 @@
 #include <functional>
 #include <limits>
 #include <random>
+#include <ranges>
 #include <vector>
 
 using namespace fovea::test;
@@ -68,6 +69,14 @@ template <typename T> struct State {
         sumRef(memref(sum.data(), shape.lanes)) {}
 };
 
+/// Where element `i` of a row of `width` lies in an unzipped one.
+int unzippedPlace(int i, int width, int lanes) {
+  int run = 2 * lanes;
+  if (i >= width / run * run)
+    return i;
+  return i / run * run + i % 2 * lanes + i % run / 2;
+}
+
 /// Runs the kernel and compares; returns the worst error as a share of the
 /// bound.
 template <typename T, typename Output = T, typename Capture = int32_t,
@@ -97,8 +106,12 @@ double run(const KernelShape &shape, const Problem &problem,
       v[j * vStride + e] =
           Stored(poisoned ? (e % 2 ? infinity : nan) : uniform(random));
   }
-  auto qRef =
-      shape.depthLanes ? memref(q.data(), L, D, D) : memref(q.data(), D, L, L);
+  std::vector<T> kernelQ = q;
+  if (shape.unzipped)
+    for (int x = 0; x < L * D; ++x)
+      kernelQ[x / D * D + unzippedPlace(x % D, D, shape.vector)] = q[x];
+  auto qRef = shape.depthLanes ? memref(kernelQ.data(), L, D, D)
+                               : memref(kernelQ.data(), D, L, L);
   auto kRef = memref(k.data(), n, D, kStride),
        vRef = memref(v.data(), n, E, vStride);
   State<T> state(shape), first(shape);
@@ -124,6 +137,10 @@ double run(const KernelShape &shape, const Problem &problem,
   if (problem.merge)
     jit.call("merge", &first.accRef, &first.maxRef, &first.sumRef,
              &state.accRef, &state.maxRef, &state.sumRef);
+
+  if (shape.unzipped)
+    for (std::vector<T> acc = state.acc; int x : std::views::iota(0, L * E))
+      state.acc[x] = acc[x / E * E + unzippedPlace(x % E, E, shape.vector)];
 
   // One more element per row (or column) than the output has, which must
   // survive.
@@ -598,6 +615,24 @@ TEST(CPUDecodeKernel, MergedStatesAndSinks) {
   run<float, BFloat>(shape, problem);
 }
 
+// Runs of unzipped elements, and what is left of a row behind them.
+TEST(CPUDecodeKernel, Unzipped) {
+  for (int group : {1, 2, 3, 4, 7})
+    for (auto [depth, columns] :
+         {std::pair(128, 96), {40, 27}, {72, 8}, {15, 56}, {80, 80}})
+      for (int vector : {8, 16}) {
+        KernelShape shape = decodeShape(group);
+        shape.depth = depth, shape.columns = columns, shape.vector = vector;
+        shape.storedType = "bf16";
+        shape.unzipped = true;
+        Problem problem;
+        problem.keys = 71;
+        problem.split = 30;
+        problem.merge = group == 3;
+        run<float, float, int32_t, BFloat>(shape, problem);
+      }
+}
+
 // No spill in the inner loops, and bf16 is widened in pairs, without shuffles.
 TEST(CPUDecodeKernel, Assembly) {
   for (auto [cpu, vector] : {std::pair("x86-64-v3", 8), {"x86-64-v4", 16}}) {
@@ -605,6 +640,7 @@ TEST(CPUDecodeKernel, Assembly) {
     shape.depth = shape.columns = 128;
     shape.vector = vector;
     shape.storedType = "bf16";
+    shape.unzipped = true;
     Jit jit(kernelText(shape), cpu);
     std::string assembly = jit.getAssembly();
     assembly.resize(assembly.find("\nmerge:"));

@@ -23,6 +23,7 @@ struct KernelShape {
   std::string type = "f32", outputType = "f32";
   bool depthLanes = false;     // q [L][D] and acc [L][E], not transposed
   std::string storedType = ""; // of K and V; empty: type
+  bool unzipped = false;       // q and acc, for K and V of bf16
   std::string score, mask; // bodies of the regions; arguments as in regionHead
   std::string captures;    // "name = %c0 : type", of one memref
   std::string captureType;
@@ -99,7 +100,9 @@ inline std::string kernelText(const KernelShape &shape) {
          captures + " outs(%acc, %max, %sum : " + state + ")" + regions +
          " {scale = " + scale + " : f64, group = " + number(shape.group) +
          " : i64, kv_heads = " + number(shape.kvHeads) +
-         " : i64, indexing_maps = [#q, #k, #v, #acc], config = "
+         " : i64, indexing_maps = [#q, #k, #v, #acc], " +
+         (shape.unzipped ? "unzipped = " + number(shape.vector) + ", " : "") +
+         "config = "
          "#attn.config<query_tile = " +
          number(shape.queryTile ? shape.queryTile
                                 : (shape.lanes + shape.vector - 1) /
