@@ -1017,8 +1017,10 @@ void AttentionTiler::emitFewRows(OpBuilder &b, const Tile &buffers,
   auto [headStride, keyStride] = stridesOf(b, key, maps[1]);
   Value sideBySide = ix.less(headStride, keyStride);
   Value itemHeads = ix.select(sideBySide, buffers.itemTiles, ix.cst(1));
-  // Keys of a head before the next head.
-  bool walks = buffers.layout == Layout::Rows && config.getKvWalk() != 0;
+  // Keys of a head before the next head; of a single head, whose stride says
+  // nothing, the tile, as steps decide about bits.
+  bool walks =
+      buffers.layout == Layout::Rows && kvHeads > 1 && config.getKvWalk() != 0;
   Value walk = ix.cst(kvTile);
   if (walks)
     walk = ix.select(sideBySide, ix.cst(config.getKvWalk()), walk);
