@@ -98,6 +98,20 @@ func.func @plain(%q: memref<?x?x4x8xf32, strided<[?, ?, ?, ?], offset: ?>>, %k: 
 
 // -----
 
+// A decode of one kv head has no steps, whatever the distance of heads.
+// CHECK-LABEL: func @one_head
+// CHECK: arith.cmpi slt, %[[STRIDES:.*]]#2, %[[STRIDES]]#1
+// CHECK-NOT: %c16, %c64
+// CHECK: attn.partial
+func.func @one_head(%q: memref<?x?x1x8xf32>, %k: memref<?x?x1x8xf32, strided<[?, ?, ?, 1]>>, %o: memref<?x?x1x8xf32>) {
+  attn.attention ins(%q, %k, %k : memref<?x?x1x8xf32>, memref<?x?x1x8xf32, strided<[?, ?, ?, 1]>>, memref<?x?x1x8xf32, strided<[?, ?, ?, 1]>>)
+    outs(%o : memref<?x?x1x8xf32>)
+    {config = #attn.config<query_tile = 24, narrow_query_tile = 8, kv_tile = 64, vector = 8, unroll = 4, kv_split = 1024, kv_walk = 16>}
+  return
+}
+
+// -----
+
 // K and V of bf16 are read in vectors by few rows: theirs are unzipped once, and
 // O is put back at the end of an item, or of the merge. V behind a norm is not.
 // CHECK-LABEL: func @few_of_bf16
@@ -137,10 +151,8 @@ func.func @few_behind_norm(%q: memref<?x?x4x16xbf16>, %k: memref<?x?x2x16xbf16>,
 
 // With a chunk in the configuration, an item is up to that many tiles, of which
 // each visits a chunk of the keys before the next chunk comes; the number of
-// tiles changes nothing else. Without one (above), there are no such loops. A
-// decode of one kv head has no steps.
+// tiles changes nothing else. Without one (above), there are no such loops.
 // CHECK-LABEL: func @chunks
-// CHECK-NOT: arith.select %{{.*}}, %c16, %c64
 // CHECK-DAG: %[[LONG:.*]] = arith.cmpi sgt, %[[N:.*]], %c192
 // CHECK-DAG: %[[SOME:.*]] = arith.minsi %{{.*}}, %c4 : index
 // CHECK: scf.for %{{.*}} = %c0 to %[[HEADS:.*]] step
@@ -162,7 +174,7 @@ func.func @few_behind_norm(%q: memref<?x?x4x16xbf16>, %k: memref<?x?x2x16xbf16>,
 func.func @chunks(%q: memref<1x?x1x8xf32>, %k: memref<1x?x1x8xf32>, %o: memref<1x?x1x8xf32>) {
   attn.attention ins(%q, %k, %k : memref<1x?x1x8xf32>, memref<1x?x1x8xf32>, memref<1x?x1x8xf32>)
     outs(%o : memref<1x?x1x8xf32>)
-    {config = #attn.config<query_tile = 24, narrow_query_tile = 8, kv_tile = 64, vector = 8, unroll = 4, kv_split = 1024, kv_chunk = 128, chunk_tiles = 4, kv_walk = 16>}
+    {config = #attn.config<query_tile = 24, narrow_query_tile = 8, kv_tile = 64, vector = 8, unroll = 4, kv_split = 1024, kv_chunk = 128, chunk_tiles = 4>}
   return
 }
 
