@@ -1007,14 +1007,14 @@ void AttentionTiler::emitFewRows(OpBuilder &b, const Tile &buffers,
   // Where the heads of a token lie side by side, the more of them an item walks
   // along, the longer the runs of memory that are read in order. Where the keys
   // of a head do, each head walks on its own.
-  auto stridesOf = [&](OpBuilder &at, const RowSource &source, AffineMap map) {
+  auto stridesOf = [&](const RowSource &source, AffineMap map) {
     auto strides =
-        memref::ExtractStridedMetadataOp::create(at, loc, source.getSource())
+        memref::ExtractStridedMetadataOp::create(b, loc, source.getSource())
             .getStrides();
     return std::pair<Value, Value>(strides[dimensionOf(map, 1)],
                                    strides[dimensionOf(map, 4)]);
   };
-  auto [headStride, keyStride] = stridesOf(b, key, maps[1]);
+  auto [headStride, keyStride] = stridesOf(key, maps[1]);
   Value sideBySide = ix.less(headStride, keyStride);
   Value itemHeads = ix.select(sideBySide, buffers.itemTiles, ix.cst(1));
   // Keys of a head before the next head; of a single head, whose stride says
@@ -1024,9 +1024,29 @@ void AttentionTiler::emitFewRows(OpBuilder &b, const Tile &buffers,
   Value walk = ix.cst(kvTile);
   if (walks)
     walk = ix.select(sideBySide, ix.cst(config.getKvWalk()), walk);
-  Value lead = ix.select(
-      sideBySide, walk,
-      ix.cst(cpu::keysOfDepthLanesBlock(group, buffers.size, kvTile)));
+  // What is fetched meanwhile. Where the heads of a token fill it and the item
+  // walks along all of them, the keys of the next step lie side by side in
+  // memory as well: each head has them fetched from where the one before it
+  // stopped, K one head ahead, as it is read before V. Elsewhere, K of the
+  // head's own next keys, and V of these.
+  struct Fetch {
+    Value inOrder; // i1
+    Value lead;    // keys
+    Value rowStride;
+    int64_t headsAhead;
+  };
+  Value allHeads = ix.both(sideBySide, ix.equal(itemHeads, ix.cst(kvHeads)));
+  auto fetchOf = [&](const RowSource &source, AffineMap map, Value ownLead,
+                     int64_t headsAhead) {
+    auto [headStride, keyStride] = stridesOf(source, map);
+    Value inOrder = ix.both(
+        allHeads, ix.equal(keyStride, ix.mul(headStride, ix.cst(kvHeads))));
+    return Fetch{inOrder, ix.select(inOrder, walk, ownLead),
+                 ix.select(inOrder, headStride, keyStride), headsAhead};
+  };
+  Value block = ix.cst(cpu::keysOfDepthLanesBlock(group, buffers.size, kvTile));
+  Fetch keyFetch = fetchOf(key, maps[1], ix.select(sideBySide, walk, block), 1);
+  Fetch valueFetch = fetchOf(value, maps[2], ix.cst(0), 0);
   Value heads = ix.select(buffers.taken, headCount, ix.cst(0));
   Value runs = ix.div(ix.add(ix.cst(kvHeads - 1), itemHeads), itemHeads);
   Value items = ix.mul(ix.mul(ix.div(heads, ix.cst(kvHeads)), runs), parts);
@@ -1094,27 +1114,17 @@ void AttentionTiler::emitFewRows(OpBuilder &b, const Tile &buffers,
     Value positions = slot(body, keyTile.positions, worker);
     Value keyBuffer = slot(body, keyTile.key, worker),
           valueBuffer = slot(body, keyTile.value, worker);
-    // Rows to fetch while a head is at keys j0 + [0, count). Where the heads
-    // of a token fill it and the item walks along all of them, the keys of the
-    // next step lie side by side in memory as well: each head has them fetched
-    // from where the one before it stopped, K one head `ahead`, as it is read
-    // before V. Elsewhere, V of these keys and K of the head's own next ones.
+    // Rows to fetch while a head is at keys j0 + [0, count).
     auto nextRows = [&](OpBuilder &in, const RowSource &source, AffineMap map,
-                        const Place &place, Value j0, Value count, bool ahead,
-                        Value buffer) {
+                        const Fetch &fetch, const Place &place, Value j0,
+                        Value count, Value buffer) {
       Index h{in, loc};
-      auto [headStride, keyStride] = stridesOf(in, source, map);
-      Value inOrder =
-          h.both(h.both(sideBySide, h.equal(itemHeads, h.cst(kvHeads))),
-                 h.equal(keyStride, h.mul(headStride, h.cst(kvHeads))));
+      Value head = h.add(place.g, h.cst(fetch.headsAhead));
       Place next = place;
-      Value head = ahead ? h.add(place.g, h.cst(1)) : place.g;
-      next.g = h.select(inOrder, h.mul(head, walk), place.g);
-      Value ownNext = ahead ? h.add(j0, lead) : j0;
+      next.g = h.select(fetch.inOrder, h.mul(head, walk), place.g);
       return viewOfKeys(in, source, rowsMap(map, false), next,
-                        h.select(inOrder, h.add(j0, walk), ownNext), count,
-                        cast<MemRefType>(buffer.getType()),
-                        h.select(inOrder, headStride, keyStride));
+                        h.add(j0, fetch.lead), count,
+                        cast<MemRefType>(buffer.getType()), fetch.rowStride);
     };
     auto visitKeys = [&](OpBuilder &inner, Value j0, Value count, bool masked) {
       forEachHead(inner, [&](OpBuilder &in, const Tile &tile,
@@ -1125,10 +1135,10 @@ void AttentionTiler::emitFewRows(OpBuilder &b, const Tile &buffers,
                                       j0, count, valueBuffer, positions);
         Value nextKey, nextValue;
         if (tile.layout == Layout::Rows) {
-          nextKey = nextRows(in, key, maps[1], place, j0, count, /*ahead=*/true,
-                             keyBuffer);
-          nextValue = nextRows(in, value, maps[2], place, j0, count,
-                               /*ahead=*/false, valueBuffer);
+          nextKey =
+              nextRows(in, key, maps[1], keyFetch, place, j0, count, keyBuffer);
+          nextValue = nextRows(in, value, maps[2], valueFetch, place, j0, count,
+                               valueBuffer);
         }
         emitPartial(in, tile, place, keyRows, valueRows, nextKey, nextValue, j0,
                     masked);

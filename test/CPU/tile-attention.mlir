@@ -29,7 +29,18 @@ func.func @unchanged(%x: f32) -> f32 {
 // CHECK: %[[SIDE_BY_SIDE:.*]] = arith.cmpi slt, %[[STRIDES]]#2, %[[STRIDES]]#1
 // CHECK: %[[HEADS:.*]] = arith.select %[[SIDE_BY_SIDE]], %{{.*}}, %c1
 // CHECK: %[[WALK:.*]] = arith.select %[[SIDE_BY_SIDE]], %c16, %c64
-// CHECK: %[[LEAD:.*]] = arith.select %[[SIDE_BY_SIDE]], %c16, %c32
+// CHECK: %[[ALL:.*]] = arith.cmpi eq, %[[HEADS]], %c2
+// CHECK: %[[SOME:.*]] = arith.andi %[[SIDE_BY_SIDE]], %[[ALL]]
+// CHECK: %[[AHEAD:.*]] = arith.select %[[SIDE_BY_SIDE]], %c16, %c32
+// CHECK: %[[TOKEN:.*]] = arith.muli %[[STRIDES]]#2, %c2
+// CHECK: %[[FULL:.*]] = arith.cmpi eq, %[[STRIDES]]#1, %[[TOKEN]]
+// CHECK: %[[IN_ORDER:.*]] = arith.andi %[[SOME]], %[[FULL]]
+// CHECK: %[[K_LEAD:.*]] = arith.select %[[IN_ORDER]], %[[WALK]], %[[AHEAD]]
+// CHECK: %[[K_STRIDE:.*]] = arith.select %[[IN_ORDER]], %[[STRIDES]]#2, %[[STRIDES]]#1
+// CHECK: %[[V_STRIDES:[a-z_]*strides[0-9_]*]]:4 = memref.extract_strided_metadata %[[V]]
+// CHECK: %[[V_IN_ORDER:.*]] = arith.andi %[[SOME]], %{{.*}}
+// CHECK: %[[V_LEAD:.*]] = arith.select %[[V_IN_ORDER]], %[[WALK]], %c0
+// CHECK: %[[V_STRIDE:.*]] = arith.select %[[V_IN_ORDER]], %[[V_STRIDES]]#2, %[[V_STRIDES]]#1
 // CHECK: cpu.parallel
 // CHECK:   scf.for
 // CHECK:     attn.gather_rows %[[Q]] {{.*}} outs(%{{.*}} : memref<8x8xf32{{.*}} {{.*}}group = 2 : i64
@@ -44,22 +55,15 @@ func.func @unchanged(%x: f32) -> f32 {
 // CHECK-NEXT:      scf.yield %[[HERE]]
 // CHECK:         else
 // CHECK:           attn.gather_rows %[[K]] at(%{{.*}}, %[[HEAD]], %[[J0]])
-// CHECK:         %[[ALL:.*]] = arith.cmpi eq, %[[HEADS]], %c2
-// CHECK:         %[[SOME:.*]] = arith.andi %[[SIDE_BY_SIDE]], %[[ALL]]
-// CHECK:         %[[TOKEN:.*]] = arith.muli %[[STRIDES]]#2, %c2
-// CHECK:         %[[FULL:.*]] = arith.cmpi eq, %[[STRIDES]]#1, %[[TOKEN]]
-// CHECK:         %[[IN_ORDER:.*]] = arith.andi %[[SOME]], %[[FULL]]
 // CHECK:         %[[NEXT_HEAD:.*]] = arith.addi %[[HEAD]], %c1
 // CHECK:         %[[SHARE:.*]] = arith.muli %[[NEXT_HEAD]], %[[WALK]]
 // CHECK:         arith.select %[[IN_ORDER]], %[[SHARE]], %[[HEAD]]
-// CHECK:         %[[AHEAD:.*]] = arith.addi %[[J0]], %[[LEAD]]
-// CHECK:         %[[STEP:.*]] = arith.addi %[[J0]], %[[WALK]]
-// CHECK:         arith.select %[[IN_ORDER]], %[[STEP]], %[[AHEAD]]
-// CHECK:         %[[STRIDE:.*]] = arith.select %[[IN_ORDER]], %[[STRIDES]]#2, %[[STRIDES]]#1
-// CHECK:         %[[NEXT_K:.*]] = memref.reinterpret_cast %[[K]] {{.*}} sizes: [%[[COUNT]], 8], strides: [%[[STRIDE]], 1]
-// CHECK:         arith.muli %[[HEAD]], %[[WALK]]
-// CHECK:         arith.select {{.*}}, %[[STEP]], %[[J0]]
-// CHECK:         %[[NEXT_V:.*]] = memref.reinterpret_cast %[[V]] {{.*}} sizes: [%[[COUNT]], 16]
+// CHECK:         arith.addi %[[J0]], %[[K_LEAD]]
+// CHECK:         %[[NEXT_K:.*]] = memref.reinterpret_cast %[[K]] {{.*}} sizes: [%[[COUNT]], 8], strides: [%[[K_STRIDE]], 1]
+// CHECK:         %[[SHARE:.*]] = arith.muli %[[HEAD]], %[[WALK]]
+// CHECK:         arith.select %[[V_IN_ORDER]], %[[SHARE]], %[[HEAD]]
+// CHECK:         arith.addi %[[J0]], %[[V_LEAD]]
+// CHECK:         %[[NEXT_V:.*]] = memref.reinterpret_cast %[[V]] {{.*}} sizes: [%[[COUNT]], 16], strides: [%[[V_STRIDE]], 1]
 // CHECK:         attn.partial {{.*}} next_key(%[[NEXT_K]] : {{.*}}) next_value(%[[NEXT_V]] : {{.*}}) at(%{{.*}}, %[[HEAD]], {{.*}} group = 2 : i64, {{.*}}kv_heads = 2 : i64, scale = 0.3535
 // CHECK-NOT: mask
 // CHECK:   scf.if
